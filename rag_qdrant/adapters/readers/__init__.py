@@ -1,0 +1,1 @@
+"""File formats, each read in a child process with limits."""
