@@ -46,6 +46,14 @@ class Embedder(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Where a model's server is, if it has one, and the key for it."""
+
+    url: str | None = None
+    key: str | None = None
+
+
 class Reranker(Protocol):
     """Second-stage scores of the top candidates."""
 
@@ -134,6 +142,36 @@ class FileRead:
     bytes: int = 0
     extracted: Extracted | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundFile:
+    """One regular file of a tree."""
+
+    document: str
+    """Its name in the index: the root's own name, then the path below it, with `/`."""
+    relative: str
+    """Its path below the root, with `/`: what rules and globs are matched against."""
+    path: Path
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """What was found under one PATH: a folder, or a single file as part of its folder."""
+
+    name: str
+    root: Path
+    files: tuple[FoundFile, ...]
+    rules: tuple[tuple[str, str], ...] = ()
+    """The folder (relative, `/`) and text of each rules file."""
+    broken: tuple[tuple[str, str], ...] = ()
+    """Folders that could not be read, or whose rules could not, each with the reason: what they hold stays as it is."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """What is no document, each with the reason: links, devices, media."""
+    whole: bool = True
+    """Whether files that are not in it have gone; a single file says nothing of its neighbours."""
 
 
 class Extractor(Protocol):

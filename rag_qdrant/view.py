@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from rag_qdrant.domain.access import Administrator, Managers, Principals, Readers, Scope
 from rag_qdrant.domain.documents import Chunk, DocumentRecord, IndexMeta, Kind, Point, SourceRecord
-from rag_qdrant.domain.filters import ALL, Filter, In, both, checked
+from rag_qdrant.domain.filters import ALL, Filter, In, Not, both, checked
 from rag_qdrant.domain.retrieval import Hit, Matrix, Query, Vector
 from rag_qdrant.errors import NothingFound
 from rag_qdrant.ports import Index
 
 LIVE = In("live", (1,))
-READY = In("state", ("ready",))
+LISTED = Not(In("revision", ("",)))
+"""Documents with content: a failed or unfinished first attempt has none."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class View:
     def documents(self, where: Filter = ALL) -> Iterator[DocumentRecord]:
         """The records of the documents that may be read."""
         checked(where)
-        for point, _ in self.index.scan("document", both(READY, where), self.reading):
+        for point, _ in self.index.scan("document", both(LISTED, where), self.reading):
             assert isinstance(point, DocumentRecord)
             yield point
 
@@ -90,8 +91,8 @@ class View:
             yield point
 
     def managed_vectors(self, where: Filter) -> Iterator[tuple[Chunk, Mapping[str, Vector]]]:
-        """The live chunks that may be managed, with all their vectors and no text: what a move needs."""
-        for point, vectors in self.index.scan("chunk", both(LIVE, where), self.managing, vectors=("dense",)):
+        """The chunks that may be managed, with their vectors and no text: what a move needs."""
+        for point, vectors in self.index.scan("chunk", where, self.managing, vectors=("dense",)):
             assert isinstance(point, Chunk)
             yield point, vectors
 

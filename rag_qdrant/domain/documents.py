@@ -71,6 +71,8 @@ class Chunk:
     tags: Mapping[str, str]
     modified: float
     acl: Acl
+    access: int = 0
+    """Counts the changes of readers: a change computed from an older count is refused."""
 
     @property
     def indexed_text(self) -> str:
@@ -105,6 +107,7 @@ class DocumentRecord:
     """The tags that the file itself gives; `tags` adds those of the sync."""
     embedded_allow: tuple[str, ...] = ()
     acl: Acl = NOBODY
+    access: int = 0
     rules: Acl = NOBODY
     trail: tuple[str, ...] = ()
     overrides: Overrides = field(default_factory=Overrides)
@@ -122,6 +125,10 @@ class SourceRecord:
     synced: float | None = None
     roots: Mapping[str, str] = field(default_factory=dict)
     """The first part of its documents' names, to `host:path` of the folder that was synced last."""
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """What `--allow`, `--deny` and `--tag` said last: a sync without them keeps it."""
     lease: str = ""
     leased: float = 0.0
     acl: Acl = NOBODY

@@ -1,0 +1,138 @@
+"""The composition root: settings to collaborators, each built when it is first needed."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from rag_qdrant import registry
+from rag_qdrant.domain.access import Groups, Principals, groups_from_mapping, principal, principals
+from rag_qdrant.domain.documents import IndexMeta
+from rag_qdrant.errors import NothingFound, StateConflict, UsageError
+from rag_qdrant.ports import Embedder, Extractor, Index, ModelOptions, Tree
+from rag_qdrant.settings import Resolved
+from rag_qdrant.view import View
+
+
+@dataclass(eq=False)
+class App:
+    """What one command works with; `as_names` are the principals of `--as`, none for the administrator."""
+
+    resolved: Resolved
+    as_names: tuple[str, ...] = ()
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The groups file, read now; a file that was named must be there."""
+        named = self.resolved.settings.groups
+        path = (named or self.resolved.config_folder / "principals.toml").expanduser()
+        if not path.is_file():
+            if named is not None:
+                raise UsageError(f"no groups file {str(path)!r}; it has a table [groups]")
+            return Groups()
+        try:
+            return groups_from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: {error}") from error
+
+    @cached_property
+    def viewer(self) -> Principals | None:
+        """All that `--as` stands for, groups expanded; None is the administrator."""
+        return self.principals_of(self.as_names) if self.as_names else None
+
+    def principals_of(self, names: Sequence[str]) -> Principals:
+        """The principals that somebody who goes by these names is."""
+        return self.groups.of(principals(names))
+
+    @cached_property
+    def user(self) -> str | None:
+        """RAG_USER as a principal."""
+        name = self.resolved.settings.user
+        return principal(name if name is None or ":" in name else f"user:{name}") if name else None
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedder of the settings."""
+        settings = self.resolved.settings
+        return registry.embedder(settings.embed, ModelOptions(url=settings.embed_url, key=settings.embed_key))
+
+    def following(self, index: Index) -> "App":
+        """This app with the embedder that the index was made with, unless another was asked for."""
+        if self.resolved.origins["embed"] != "default" or index.meta.embedder == self.resolved.settings.embed:
+            return self
+        settings = self.resolved.settings.model_copy(update={"embed": index.meta.embedder})
+        return App(replace(self.resolved, settings=settings), self.as_names)
+
+    def embedder_for(self, index: Index) -> Embedder:
+        """The embedder, if it is the one that the index was made with; StateConflict says what to do otherwise."""
+        embedder, meta = self.following(index).embedder, index.meta
+        if embedder.spec != meta.embedder:
+            raise StateConflict(
+                f"this index was made with {meta.embedder}, not {embedder.spec}: leave --embed and RAG_EMBED out to "
+                "use that one, or ingest into another --index or --collection"
+            )
+        if embedder.fingerprint != meta.fingerprint or embedder.dim != meta.dim:
+            raise StateConflict(
+                f"{meta.embedder} has changed since this index was made (model, tokenizer or prefixes): bring the old "
+                "files back, or ingest into another --index or --collection"
+            )
+        return embedder
+
+    def open_index(self, *, create: bool = False, shared: bool = False) -> Index:
+        """The index of the settings; made if `create`; `shared` for a caller that stays long."""
+        settings = self.resolved.settings
+        opener, place = registry.index_opener(settings.index)
+        if settings.index in ("edge:", "edge"):
+            place = str(self.resolved.data_folder / "index")
+        name = settings.collection
+        if not name or name.startswith(".") or "/" in name or "\\" in name or len(name) > 100:
+            raise UsageError(f"no collection {name!r}; letters, digits, - and _ make a name")
+        try:
+            return opener(place, collection=name, create=None, shared=shared)
+        except NothingFound:
+            if not create:
+                raise
+        return opener(place, collection=name, create=self._meta(), shared=shared)
+
+    def _meta(self) -> IndexMeta:
+        settings, embedder = self.resolved.settings, self.embedder
+        return IndexMeta(
+            embedder=embedder.spec,
+            fingerprint=embedder.fingerprint,
+            dim=embedder.dim,
+            language=settings.bm25_language,
+            average_length=settings.bm25_average_length,
+        )
+
+    def view(self, index: Index) -> View:
+        """The index as `--as` says, or as its administrator."""
+        return View.administrator(index) if self.viewer is None else View.of(index, self.viewer)
+
+    def administrator(self, index: Index) -> View:
+        """The whole index: whoever can open it here holds its files."""
+        return View.administrator(index)
+
+    def evaluation_index(self, name: str) -> Index:
+        """The index that a judged collection is measured in: its own, kept so that a second run embeds nothing."""
+        resolved = self.resolved
+        place = {} if resolved.origins["index"] == "flag" else {"index": f"edge:{resolved.data_folder / 'eval'}"}
+        settings = resolved.settings.model_copy(update={"collection": f"eval-{name}"[:100], **place})
+        return App(replace(resolved, settings=settings)).open_index(create=True)
+
+    def trees(self, paths: Sequence[Path], include: Sequence[str], exclude: Sequence[str]) -> list[Tree]:
+        """What lies under the paths now."""
+        from rag_qdrant.adapters.files import Selection, find_tree  # noqa: PLC0415 - only a sync needs it
+
+        return [find_tree(path, Selection(include=include, exclude=exclude)) for path in paths]
+
+    def extractor(self) -> Extractor:
+        """Readers in child processes, with the limits of the settings."""
+        from rag_qdrant.adapters.readers.pool import ReaderPool  # noqa: PLC0415 - only a sync needs it
+
+        settings = self.resolved.settings
+        return ReaderPool(
+            seconds=settings.read_timeout_s,
+            max_bytes=settings.max_file_mb << 20,
+            memory_bytes=settings.read_memory_mb << 20,
+        )

@@ -1,0 +1,58 @@
+"""The command line's frame: commands registered, errors of ours to one line and an exit code."""
+
+import sys
+from importlib.metadata import entry_points, version
+from typing import Annotated
+
+import typer
+
+from rag_qdrant.cli.commands import register
+from rag_qdrant.cli.output import safe
+from rag_qdrant.errors import EXIT_INTERRUPTED, RagError
+
+HELP = """Search your files and ask them questions, each person seeing exactly what they may see.
+
+Begin with: rag-qdrant tour, then rag-qdrant ingest FOLDER."""
+
+app = typer.Typer(
+    name="rag-qdrant",
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"rag-qdrant {version('rag-qdrant')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="The version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Search your files and ask them questions, each person seeing exactly what they may see."""
+
+
+root.__doc__ = HELP
+register(app)
+for _plugin in entry_points(group="rag_qdrant.commands"):
+    _plugin.load()(app)
+
+
+def main() -> None:
+    """Run a command; the process's exit code is that of CLI.md."""
+    try:
+        app()
+    except RagError as error:
+        sys.stderr.write(f"rag-qdrant: {safe(error)}\n")
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            sys.stderr.write("rag-qdrant: interrupted; what was finished is kept\n")
+        raise

@@ -1,0 +1,46 @@
+"""`ollama:nomic-embed-text` to an object, through entry points; nothing is imported before it is used."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+from rag_qdrant.errors import UsageError
+from rag_qdrant.ports import Embedder, ModelOptions, Opener
+
+EMBEDDERS = "rag_qdrant.embedders"
+RERANKERS = "rag_qdrant.rerankers"
+CHAT_MODELS = "rag_qdrant.chat_models"
+READERS = "rag_qdrant.readers"
+INDEXES = "rag_qdrant.indexes"
+COMMANDS = "rag_qdrant.commands"
+
+_KINDS = {EMBEDDERS: "embedder", RERANKERS: "reranker", CHAT_MODELS: "chat model", INDEXES: "index"}
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """What is installed for a group, by name, in the order of the names."""
+    return {each.name: each for each in sorted(entry_points(group=group), key=lambda each: each.name)}
+
+
+def resolve(group: str, spec: str) -> tuple[Any, str]:
+    """The object that a `provider:name` names, and the name; an unknown provider is a UsageError."""
+    provider, _, name = spec.partition(":")
+    found = installed(group)
+    if provider not in found:
+        known = ", ".join(found) or "none"
+        raise UsageError(f"no {_KINDS[group]} {provider!r}; installed: {known}")
+    try:
+        return found[provider].load(), name
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{provider}: needs {error.name}: pip install 'rag-qdrant[{provider}]'") from error
+
+
+def embedder(spec: str, options: ModelOptions) -> Embedder:
+    """The embedder that a spec names."""
+    make, name = resolve(EMBEDDERS, spec)
+    return cast(Embedder, make(name, options))
+
+
+def index_opener(spec: str) -> tuple[Opener, str]:
+    """What opens the index that a spec names, and its place."""
+    make, place = resolve(INDEXES, spec)
+    return cast(Opener, make), place

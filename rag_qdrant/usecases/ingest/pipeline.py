@@ -1,0 +1,342 @@
+"""Files to live chunks, in groups: read ahead, embed, write unlive, make live, and only then let the old ones go."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from rag_qdrant.domain.access import Overrides, principals
+from rag_qdrant.domain.chunking import VERSION, passages
+from rag_qdrant.domain.documents import (
+    Chunk,
+    DocumentRecord,
+    Extracted,
+    chunk_id,
+    document_id,
+    gaps_between,
+    revision,
+    title_from_name,
+)
+from rag_qdrant.domain.filters import And, In, Not, Range
+from rag_qdrant.domain.retrieval import Matrix, Vector
+from rag_qdrant.errors import UsageError
+from rag_qdrant.ports import Embedder, Extractor, FileRead, FileToRead, ReadOptions
+from rag_qdrant.usecases.ingest.plan import FileTask, IngestRequest, Plan, readers_of, with_embedded
+from rag_qdrant.usecases.ingest.sources import renew
+from rag_qdrant.view import View
+
+GROUP_CHUNKS = 64
+"""Documents are committed together once they make so many chunks, or after FLUSH_S."""
+SLICE = 64
+"""Chunks embedded and written at a time, within a large document too."""
+FLUSH_S = 2.0
+
+Advance = Callable[[int, str], None]
+"""Told after each file: the bytes that are done with it, and its name."""
+
+
+def current_revision(embedder: Embedder) -> str:
+    """What the revisions of chunks made now start with: chunker, limit and embedder."""
+    return revision(VERSION, str(embedder.max_tokens), embedder.fingerprint)[:12]
+
+
+@dataclass(kw_only=True)
+class Work:
+    """One file on its way into the index."""
+
+    task: FileTask
+    record: DocumentRecord
+    chunks: list[Chunk]
+    vectors: Matrix | None = None
+    """Those of the document that it was moved from; None means that they are to be made."""
+    moved_from: DocumentRecord | None = None
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What came of the files."""
+
+    added: int = 0
+    updated: int = 0
+    moved: int = 0
+    touched: int = 0
+    failed: list[tuple[str, str]]
+    embedded: int = 0
+    seconds_embed: float = 0.0
+    seconds_write: float = 0.0
+    warnings: list[tuple[str, str]]
+
+
+class Pipeline:
+    """Takes the tasks of a plan through; `dry` reads and counts but writes nothing."""
+
+    def __init__(
+        self,
+        view: View,
+        plan: Plan,
+        request: IngestRequest,
+        *,
+        embedder: Embedder,
+        extractor: Extractor,
+        advance: Advance,
+    ) -> None:
+        self.outcome = Outcome(failed=[], warnings=[])
+        self._view = view
+        self._plan = plan
+        self._request = request
+        self._embedder = embedder
+        self._extractor = extractor
+        self._advance = advance
+        self._revision = current_revision(embedder)
+        self._gone: dict[str, list[DocumentRecord]] = {}
+        for record in plan.removed:
+            if record.revision and not record.reason:
+                self._gone.setdefault(record.content_hash, []).append(record)
+        self._flushed = time.monotonic()
+
+    def run(self) -> set[str]:
+        """Bring every file in; the ids of the removed documents that were found again elsewhere."""
+        group: list[Work] = []
+        moved: set[str] = set()
+        for work in self._prepared():
+            if work.moved_from is not None:
+                moved.add(work.moved_from.id)
+            group.append(work)
+            if sum(len(each.chunks) for each in group) >= GROUP_CHUNKS or self._due():
+                self._commit(group)
+                group = []
+        self._commit(group)
+        return moved
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._flushed > FLUSH_S
+
+    def _prepared(self) -> Iterator[Work]:
+        tasks = {task.file.path: task for task in self._plan.tasks}
+        files = (self._to_read(task) for task in self._plan.tasks)
+        for read in self._extractor.extract(files):
+            task = tasks[read.file.path]
+            work = self._work(task, read)
+            if work is not None:
+                yield work
+            self._advance(task.file.bytes, task.file.document)
+
+    def _to_read(self, task: FileTask) -> FileToRead:
+        record = task.record
+        known = None
+        if record is not None and record.state == "ready" and record.revision.startswith(self._revision):
+            known = None if record.reason and self._request.retry_failed else record.content_hash
+        options = ReadOptions(name=task.file.document, encoding=self._request.encoding)
+        return FileToRead(path=task.file.path, root=task.tree.root, options=options, known_hash=known)
+
+    def _work(self, task: FileTask, read: FileRead) -> Work | None:
+        if read.error is not None:
+            self._fail(task, read, read.error)
+            return None
+        if read.extracted is None:
+            self._touch(task)
+            return None
+        try:
+            embedded = tuple(sorted(principals(read.extracted.allow)))
+        except UsageError as error:
+            if task.decision.trust_embedded:
+                self._fail(task, read, f"its front matter: {error}")
+                return None
+            embedded = ()
+        try:
+            return self._chunked(task, read, read.extracted, embedded)
+        except UsageError as error:
+            self._fail(task, read, str(error))
+            return None
+
+    def _touch(self, task: FileTask) -> None:
+        """Only the time differs: the content is the known one, and nothing is written of it."""
+        self.outcome.touched += 1
+        assert task.record is not None
+        if task.record.reason:
+            self.outcome.failed.append((task.record.document, task.record.reason))
+
+    def _fail(self, task: FileTask, read: FileRead, reason: str) -> None:
+        """Keep the reason; what is stored of the document stays, unless the file says nothing any more."""
+        self.outcome.failed.append((task.file.document, reason))
+        if self._request.dry_run:
+            return
+        stat = {"bytes": task.file.bytes, "mtime_ns": task.file.mtime_ns, "content_hash": read.content_hash}
+        if task.record is not None and task.record.revision and read.bytes:
+            # The stored content stays as it was, and so does the hash that it had.
+            del stat["content_hash"]
+            self._view.patch("document", In("document_id", (task.record.id,)), {**stat, "reason": reason})
+            return
+        record = self._record(task, None, read)
+        self._view.put([replace(record, state="failed", reason=reason, revision="", chunks=0, gaps="")])
+        if task.record is not None:
+            self._view.delete(And((In("kind", ("chunk",)), In("document_id", (record.id,)))))
+
+    def _record(self, task: FileTask, extracted: Extracted | None, read: FileRead) -> DocumentRecord:
+        source, file = self._plan.source, task.file
+        own_tags = dict(extracted.tags) if extracted else {}
+        base = task.record or DocumentRecord(
+            id=document_id(source.id, file.document),
+            document=file.document,
+            source_id=source.id,
+            source=source.source,
+            owner=source.owner,
+        )
+        acl, _ = readers_of(base, task.decision)
+        return replace(
+            base,
+            type=extracted.type if extracted else base.type,
+            title=(extracted.title if extracted else None) or title_from_name(file.document),
+            content_hash=read.content_hash,
+            bytes=file.bytes,
+            mtime_ns=file.mtime_ns,
+            modified=file.mtime_ns / 1e9,
+            tags={**own_tags, **source.tags},
+            own_tags=own_tags,
+            acl=base.acl if task.record else acl,
+            rules=with_embedded(task.decision, base.embedded_allow),
+            trail=task.decision.trail,
+            reason=None,
+            warnings=extracted.warnings if extracted else (),
+            pages=extracted.pages if extracted else (),
+        )
+
+    def _chunked(self, task: FileTask, read: FileRead, extracted: Extracted, embedded: tuple[str, ...]) -> Work:
+        record = replace(self._record(task, extracted, read), embedded_allow=embedded)
+        moved, overrides = self._origin(task, read) if task.record is None else (None, record.overrides)
+        rules = with_embedded(task.decision, embedded)
+        full = f"{self._revision}-{revision(read.content_hash, record.title, self._request.encoding or '')[:20]}"
+        acl = overrides.apply(rules) if task.record is None else record.acl
+        record = replace(record, overrides=overrides, rules=rules, acl=acl, revision=full, state="ready")
+        cut = passages(
+            extracted, record.title, max_tokens=self._embedder.max_tokens, count_tokens=self._embedder.count_tokens
+        )
+        spans = [(each.start, each.end) for each in cut]
+        record = replace(record, chunks=len(cut), gaps=gaps_between(extracted.text, spans))
+        chunks = [
+            Chunk(
+                id=chunk_id(record.id, full, ordinal),
+                document_id=record.id,
+                document=record.document,
+                source_id=record.source_id,
+                source=record.source,
+                owner=record.owner,
+                revision=full,
+                ordinal=ordinal,
+                live=False,
+                type=record.type,
+                title=record.title,
+                section=each.section,
+                pages=each.pages,
+                lines=each.lines,
+                start=each.start,
+                end=each.end,
+                text=extracted.text[each.start : each.end],
+                header=each.header,
+                tags=record.tags,
+                modified=record.modified,
+                acl=record.acl,
+                access=record.access,
+            )
+            for ordinal, each in enumerate(cut)
+        ]
+        self.outcome.warnings.extend((record.document, warning) for warning in extracted.warnings)
+        vectors = self._moved_vectors(moved, full, len(chunks)) if moved else None
+        return Work(task=task, record=record, chunks=chunks, vectors=vectors, moved_from=moved)
+
+    def _origin(self, task: FileTask, read: FileRead) -> tuple[DocumentRecord | None, Overrides]:
+        """The removed document that a new file was, by its content, and the overrides that go with it.
+
+        Where several with this content have gone, nobody can tell which one it was: the tightest of them holds.
+        """
+        candidates = self._gone.get(read.content_hash, [])
+        if not candidates:
+            return None, Overrides()
+        name = PurePosixPath(task.file.document).name
+        candidates.sort(key=lambda record: PurePosixPath(record.document).name != name)
+        overrides = reduce(Overrides.merged, (record.overrides for record in candidates))
+        return candidates.pop(0), overrides
+
+    def _moved_vectors(self, moved: DocumentRecord, full: str, number: int) -> Matrix | None:
+        """The vectors of the document at its old place; None if its text was embedded under another title."""
+        if moved.revision != full:
+            return None
+        condition = And((In("document_id", (moved.id,)), In("revision", (full,))))
+        found: dict[int, Vector] = {
+            chunk.ordinal: vectors["dense"] for chunk, vectors in self._view.managed_vectors(condition) if vectors
+        }
+        return np.stack([found[i] for i in range(number)]) if set(found) == set(range(number)) and found else None
+
+    def _commit(self, group: Sequence[Work]) -> None:
+        """Make a group of documents findable: unfinished until all of it is written, then all at once."""
+        for work in group:
+            self.outcome.moved += work.moved_from is not None
+            self.outcome.added += work.task.record is None and work.moved_from is None
+            self.outcome.updated += work.task.record is not None
+        if not group or self._request.dry_run:
+            return
+        self._begin(group)
+        self._write(group)
+        self._settle(group)
+        ids = tuple(work.record.id for work in group)
+        revisions = tuple(work.record.revision for work in group)
+        chunk, these = In("kind", ("chunk",)), In("document_id", ids)
+        self._view.patch("chunk", And((these, In("revision", revisions))), {"live": 1})
+        if any(work.task.record for work in group):
+            self._view.delete(And((chunk, these, Not(In("revision", revisions)))))
+        for work in group:
+            self._view.patch("document", In("document_id", (work.record.id,)), _content(work.record))
+        renew(self._view, self._plan.source)
+        if self._due():
+            self._view.flush()
+            self._flushed = time.monotonic()
+
+    def _begin(self, group: Sequence[Work]) -> None:
+        """Record what is under way: a crash from here on is seen and repaired by the next sync."""
+        self._view.put(
+            [
+                replace(work.record, state="pending", revision="", chunks=0, gaps="")
+                for work in group
+                if work.task.record is None
+            ]
+        )
+        known = tuple(work.record.id for work in group if work.task.record is not None)
+        if known:
+            self._view.patch("document", In("document_id", known), {"state": "pending"})
+
+    def _write(self, group: Sequence[Work]) -> None:
+        chunks = [(chunk, work, place) for work in group for place, chunk in enumerate(work.chunks)]
+        for start in range(0, len(chunks), SLICE):
+            part = chunks[start : start + SLICE]
+            began = time.monotonic()
+            missing = [chunk.indexed_text for chunk, work, _ in part if work.vectors is None]
+            made = iter(self._embedder.embed(missing, role="document")) if missing else iter(())
+            rows = [work.vectors[place] if work.vectors is not None else next(made) for _, work, place in part]
+            embedded = time.monotonic()
+            self._view.put([chunk for chunk, _, _ in part], {"dense": np.stack(rows)})
+            self.outcome.embedded += len(missing)
+            self.outcome.seconds_embed += embedded - began
+            self.outcome.seconds_write += time.monotonic() - embedded
+
+    def _settle(self, group: Sequence[Work]) -> None:
+        """Give the new chunks the readers that their records have by now: somebody may have shared meanwhile."""
+        ids = tuple(work.record.id for work in group)
+        by_id = {work.record.id: work.record for work in group}
+        for record in list(self._view.ledger(In("document_id", ids))):
+            if record.access != by_id[record.id].access:
+                late = And((In("document_id", (record.id,)), Range(field="access", lt=record.access)))
+                self._view.patch("chunk", late, {"acl": record.acl, "access": record.access})
+
+
+_CONTENT = (
+    "type", "title", "state", "reason", "revision", "content_hash", "bytes", "mtime_ns", "modified", "chunks", "gaps",
+    "pages", "tags", "own_tags", "embedded_allow", "warnings",
+)  # fmt: skip
+"""What a sync writes of a record that is there: never its readers, which others change meanwhile."""
+
+
+def _content(record: DocumentRecord) -> dict[str, object]:
+    return {name: getattr(record, name) for name in _CONTENT}

@@ -1,0 +1,83 @@
+"""New readers for documents: payloads only, revocations first, and never from a stale account."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from rag_qdrant.domain.access import Acl
+from rag_qdrant.domain.documents import DocumentRecord
+from rag_qdrant.domain.filters import And, In
+from rag_qdrant.errors import AccessNotApplied
+from rag_qdrant.view import View
+
+_ATTEMPTS = 5
+_AT_ONCE = 500
+
+Fields = Mapping[str, object]
+Wanted = Callable[[DocumentRecord], tuple[Acl, Fields]]
+"""The readers that a document should have, and the account of them in its record, from what is stored now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What was changed: documents, and the chunks that belong to them."""
+
+    documents: int = 0
+    chunks: int = 0
+
+
+def set_readers(view: View, records: Iterable[DocumentRecord], wanted: Wanted) -> Change:
+    """Give documents the readers that `wanted` says, chunks and record in one step; payloads only.
+
+    Another process may change readers meanwhile: each change names the count it was computed from, and one that came
+    too late is computed anew from what is stored then. Raises AccessNotApplied if that does not settle.
+    """
+    pending = list(records)
+    documents = chunks = 0
+    for _ in range(_ATTEMPTS):
+        groups: dict[tuple[Acl, int], list[DocumentRecord]] = {}
+        for record in pending:
+            acl, fields = wanted(record)
+            if acl != record.acl:
+                groups.setdefault((acl, record.access), []).append(record)
+            elif any(getattr(record, name) != value for name, value in fields.items()):
+                view.patch("document", _exactly(record), fields)
+                documents += 1
+        pending = []
+        for (acl, access), members in sorted(groups.items(), key=lambda each: _widening(each[0][0], each[1])):
+            for start in range(0, len(members), _AT_ONCE):
+                part = members[start : start + _AT_ONCE]
+                changed, late = _apply(view, part, acl, access, wanted)
+                documents += len(part) - len(late)
+                chunks += changed
+                pending.extend(late)
+        if not pending:
+            return Change(documents=documents, chunks=chunks)
+    raise AccessNotApplied(f"the readers of {pending[0].document} are being changed by somebody else: try again")
+
+
+def _apply(
+    view: View, members: list[DocumentRecord], acl: Acl, access: int, wanted: Wanted
+) -> tuple[int, list[DocumentRecord]]:
+    """Change one group; the chunks changed, and the documents that had moved on, as they are now."""
+    ids = tuple(record.id for record in members)
+    condition = And((In("document_id", ids), In("access", (access,))))
+    points = view.patch(None, condition, {"acl": acl, "access": access + 1})
+    late: list[DocumentRecord] = []
+    done = 0
+    for record in list(view.ledger(In("document_id", ids))):
+        if record.access == access + 1 and record.acl == acl:
+            _, fields = wanted(record)
+            view.patch("document", _exactly(record), fields)
+            done += 1
+        else:
+            late.append(record)
+    return max(points - done, 0), late
+
+
+def _exactly(record: DocumentRecord) -> And:
+    return And((In("document_id", (record.id,)), In("access", (record.access,))))
+
+
+def _widening(acl: Acl, members: list[DocumentRecord]) -> bool:
+    """Whether anybody is let in: changes that only put somebody out come first."""
+    return any(acl.allow - record.acl.allow or record.acl.deny - acl.deny for record in members)
