@@ -144,6 +144,8 @@ def extract(query: Query, hits: Sequence[Hit], *, embedder: Embedder) -> Answer:
     return Answer(question=query.text, text=text, citations=citations, passages=tuple(hits), model=None)
 
 
+MIN_CHARS = 12
+"""Shorter pieces are labels and numbers, not statements."""
 MIN_COSINE = 0.30
 SURE_COSINE = 0.45
 MIN_SHARE = 0.5
@@ -171,12 +173,21 @@ def _looked_at(hits: Sequence[Hit]) -> str:
 
 def _sentences(hit: Hit) -> Iterator[_Sentence]:
     text, position = hit.chunk.text, 0
-    for end in [*(match.end() for match in SENTENCE_END.finditer(text)), len(text)]:
+    for end in [*(match.end() for match in _PIECE_END.finditer(text)), len(text)]:
         piece = text[position:end]
         stripped = piece.strip()
-        if len(stripped) >= 12 and not stripped.startswith("#"):
+        if len(stripped) >= MIN_CHARS and not _is_heading(stripped, hit):
             yield _Sentence(hit, hit.chunk.start + position + len(piece) - len(piece.lstrip()), stripped)
         position = end
+
+
+_PIECE_END = re.compile(rf"{SENTENCE_END.pattern}|\n(?=\|)")
+"""A table is quoted by its rows."""
+
+
+def _is_heading(text: str, hit: Hit) -> bool:
+    words = " ".join(text.strip("#= -").split()).lower()
+    return text.startswith("#") or any(words in part.lower() for part in (hit.chunk.title, *hit.chunk.section))
 
 
 _COMMON = frozenset(

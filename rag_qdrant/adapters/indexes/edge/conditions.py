@@ -1,5 +1,6 @@
 """The one compiler from filters and scopes to Qdrant Edge's conditions."""
 
+import re
 from typing import Any
 
 from qdrant_edge import FieldCondition, HasIdCondition, MatchAny, RangeFloat
@@ -8,6 +9,8 @@ from qdrant_edge import Filter as EdgeFilter
 from rag_qdrant.domain.access import Administrator, Managers, Readers, Scope
 from rag_qdrant.domain.documents import Kind
 from rag_qdrant.domain.filters import And, Filter, In, Not, Or, Range
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Condition = Any
 """A FieldCondition, a HasIdCondition or a nested Filter: the stubs have no common type for them."""
@@ -36,7 +39,8 @@ def _scope(scope: Scope) -> EdgeFilter:
 def _condition(where: Filter) -> Condition:
     match where:
         case In("id", values):
-            return HasIdCondition({str(value) for value in values})
+            # What is no id of ours is an error to the engine, and to us a point that is not there.
+            return HasIdCondition({str(value) for value in values if _ID.fullmatch(str(value))})
         case In(field, values):
             return _in(field, values)
         case Range():
