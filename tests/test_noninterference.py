@@ -89,7 +89,7 @@ def test_the_oracle_holds_after_deleting_rebuilding_and_reopening(tmp_path: Path
 
 def _global_idf(monkeypatch: pytest.MonkeyPatch) -> None:
     real = qe.IdfParams
-    monkeypatch.setattr(shard.qe, "IdfParams", lambda corpus: real(None))
+    monkeypatch.setattr(qe, "IdfParams", lambda corpus: real(None))
 
 
 def _should_instead_of_must(monkeypatch: pytest.MonkeyPatch) -> None:

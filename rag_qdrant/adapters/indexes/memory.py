@@ -88,21 +88,22 @@ class MemoryStore:
         columns = {name: [self._rows[each].vectors.get(name) for each in chosen] for name in vectors}
         return rows, columns, rest[0] if rest else None
 
-    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> int:
-        """Replace payload fields; None removes one."""
+    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> list[str]:
+        """Replace payload fields, None removes one; the ids of the points that passed."""
         passing = self._passing(kind, where, scope)
         for row in passing.values():
             row.payload.update(fields)
             for name in [name for name, value in fields.items() if value is None]:
                 del row.payload[name]
-        return len(passing)
+        return list(passing)
 
-    def readers(self, kind: Kind | None, where: Filter, scope: Scope) -> list[Any]:
+    def readers(self, ids: Sequence[str]) -> list[Any]:
         """The distinct stored `acl` objects."""
         found: list[Any] = []
-        for row in self._passing(kind, where, scope).values():
-            if row.payload.get("acl") not in found:
-                found.append(row.payload.get("acl"))
+        for point_id in ids:
+            acl = self._rows[point_id].payload.get("acl")
+            if acl not in found:
+                found.append(acl)
         return found
 
     def delete(self, where: Filter, scope: Scope) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from rag_qdrant.adapters.indexes.payload import Payload, field_to_payload, from_payload, to_payload
 from rag_qdrant.domain.access import Acl, Managers, Readers, Scope
 from rag_qdrant.domain.documents import Chunk, IndexMeta, Kind, Point
-from rag_qdrant.domain.filters import Filter
+from rag_qdrant.domain.filters import Filter, In
 from rag_qdrant.domain.retrieval import Hit, LegScore, Matrix, Query, Scored, Vector, fuse, leg_ranks
 from rag_qdrant.errors import AccessNotApplied, UsageError
 
@@ -43,12 +43,12 @@ class Store(Protocol):
         """Up to PAGE points by id, from `after` on, and where the next page starts."""
         ...
 
-    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> int:
-        """Replace payload fields; None removes one."""
+    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> list[str]:
+        """Replace payload fields, None removes one; the ids of the points that passed."""
         ...
 
-    def readers(self, kind: Kind | None, where: Filter, scope: Scope) -> list[Any]:
-        """The distinct stored `acl` objects of the points that pass."""
+    def readers(self, ids: Sequence[str]) -> list[Any]:
+        """The distinct stored `acl` objects of points."""
         ...
 
     def delete(self, where: Filter, scope: Scope) -> int:
@@ -148,14 +148,10 @@ class StoredIndex:
             return 0
         stored = {name: field_to_payload(name, value) for name, value in fields.items()}
         changed = self._store.patch(kind, where, scope, stored)
-        if "acl" in stored and changed:
-            self._read_back(kind, where, scope, stored["acl"])
-        return changed
-
-    def _read_back(self, kind: Kind | None, where: Filter, scope: Scope, wanted: object) -> None:
-        if self._store.readers(kind, where, scope) != [wanted]:
-            self._store.patch(kind, where, scope, {"acl": Acl().as_payload()})
+        if "acl" in stored and changed and self._store.readers(changed) != [stored["acl"]]:
+            self._store.patch(kind, In("id", tuple(changed)), scope, {"acl": Acl().as_payload()})
             raise AccessNotApplied("the readers read back differ from those written: closed to everybody; try again")
+        return len(changed)
 
     def delete(self, where: Filter, scope: Scope) -> int:
         """Remove the points that pass; see ports.Index."""

@@ -126,9 +126,9 @@ class Pipeline:
 
     def _to_read(self, task: FileTask) -> FileToRead:
         record = task.record
-        known = None
-        if record is not None and record.state == "ready" and record.revision.startswith(self._revision):
-            known = None if record.reason and self._request.retry_failed else record.content_hash
+        current = record is not None and record.state == "ready" and record.revision.startswith(self._revision)
+        # One that failed is read whatever its hash: it may be what it was before it broke.
+        known = record.content_hash if record is not None and current and not record.reason else None
         options = ReadOptions(name=task.file.document, encoding=self._request.encoding)
         return FileToRead(path=task.file.path, root=task.tree.root, options=options, known_hash=known)
 
@@ -137,7 +137,8 @@ class Pipeline:
             self._fail(task, read, read.error)
             return None
         if read.extracted is None:
-            self._touch(task)
+            # Only the time differs: the content is the known one, and nothing is written of it.
+            self.outcome.touched += 1
             return None
         try:
             embedded = tuple(sorted(principals(read.extracted.allow)))
@@ -151,13 +152,6 @@ class Pipeline:
         except UsageError as error:
             self._fail(task, read, str(error))
             return None
-
-    def _touch(self, task: FileTask) -> None:
-        """Only the time differs: the content is the known one, and nothing is written of it."""
-        self.outcome.touched += 1
-        assert task.record is not None
-        if task.record.reason:
-            self.outcome.failed.append((task.record.document, task.record.reason))
 
     def _fail(self, task: FileTask, read: FileRead, reason: str) -> None:
         """Keep the reason; what is stored of the document stays, unless the file says nothing any more."""

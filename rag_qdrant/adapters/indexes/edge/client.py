@@ -52,13 +52,13 @@ class RemoteShard:
         rows, columns, following = self._call("page", kind, where, scope, list(vectors), after)
         return rows, columns, following
 
-    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> int:
-        """Replace payload fields."""
-        return int(self._call("patch", kind, where, scope, Json(dict(fields))))
+    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> list[str]:
+        """Replace payload fields; the ids of the points that passed."""
+        return list(self._call("patch", kind, where, scope, Json(dict(fields))))
 
-    def readers(self, kind: Kind | None, where: Filter, scope: Scope) -> list[Any]:
-        """The distinct stored `acl` objects."""
-        return list(self._call("readers", kind, where, scope))
+    def readers(self, ids: Sequence[str]) -> list[Any]:
+        """The distinct stored `acl` objects of points."""
+        return list(self._call("readers", list(ids)))
 
     def delete(self, where: Filter, scope: Scope) -> int:
         """Remove points; how many."""

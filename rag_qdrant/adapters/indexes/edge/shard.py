@@ -207,8 +207,8 @@ class EdgeShard:
             columns = {name: [_dense(record.vector, name) for record in records] for name in vectors}
         return rows, columns, str(following) if following is not None else None
 
-    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> int:
-        """Replace payload fields; None removes one."""
+    def patch(self, kind: Kind | None, where: Filter, scope: Scope, fields: Mapping[str, Any]) -> list[str]:
+        """Replace payload fields, None removes one; the ids of the points that passed."""
         condition = compiled(kind, And((where, _NOT_META)), scope)
         given = {name: value for name, value in fields.items() if value is not None}
         removed = [name for name, value in fields.items() if value is None]
@@ -225,13 +225,13 @@ class EdgeShard:
                     self._open.update(qe.UpdateOperation.set_payload(part, given))
                 if removed:
                     self._open.update(qe.UpdateOperation.delete_payload(part, removed))
-        return len(ids)
+        return [str(each) for each in ids]
 
-    def readers(self, kind: Kind | None, where: Filter, scope: Scope) -> list[Any]:
+    def readers(self, ids: Sequence[str]) -> list[Any]:
         """The distinct stored `acl` objects."""
         request = qe.ScrollRequest(
-            limit=_ALL_VALUES,
-            filter=compiled(kind, And((where, _NOT_META)), scope),
+            limit=len(ids),
+            filter=qe.Filter(must=[qe.HasIdCondition(set(ids))]),
             with_payload=qe.PayloadSelector.Include(["acl"]),
         )
         with translated("read readers back"):
