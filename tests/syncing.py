@@ -57,7 +57,7 @@ def sync(
     )
 
 
-_TIMES = {"created", "synced", "lease", "leased", "modified", "mtime_ns", "access"}
+_TIMES = {"roots", "created", "synced", "lease", "leased", "modified", "mtime_ns", "access"}
 
 
 def contents(index: Index) -> dict[str, Any]:
