@@ -11,7 +11,8 @@ from rag_qdrant.domain.access import Groups, Principals, groups_from_mapping, pr
 from rag_qdrant.domain.documents import IndexMeta
 from rag_qdrant.errors import NothingFound, StateConflict, UsageError
 from rag_qdrant.ports import Embedder, Extractor, Index, ModelOptions, Tree
-from rag_qdrant.settings import Resolved
+from rag_qdrant.settings import Resolved, Settings, resolve
+from rag_qdrant.usecases.ingest import IngestReport, IngestRequest, Silent, ingest
 from rag_qdrant.view import View
 
 
@@ -126,6 +127,21 @@ class App:
 
         return [find_tree(path, Selection(include=include, exclude=exclude)) for path in paths]
 
+    def ingest(self, index: Index, paths: Sequence[Path], request: IngestRequest | None = None) -> IngestReport:
+        """Sync folders and files into an index, under this app's view, without a word to a terminal."""
+        extractor = self.extractor()
+        try:
+            return ingest(
+                self.view(index),
+                self.trees(paths, (), ()),
+                request or IngestRequest(),
+                embedder=self.embedder_for(index),
+                extractor=extractor,
+                progress=Silent(),
+            )
+        finally:
+            extractor.close()
+
     def extractor(self) -> Extractor:
         """Readers in child processes, with the limits of the settings."""
         from rag_qdrant.adapters.readers.pool import ReaderPool  # noqa: PLC0415 - only a sync needs it
@@ -136,3 +152,14 @@ class App:
             max_bytes=settings.max_file_mb << 20,
             memory_bytes=settings.read_memory_mb << 20,
         )
+
+
+def open_app(*, as_: Sequence[str] = (), env_file: Path | None = None, **settings: object) -> App:
+    """An App from settings by their names (`index="edge:./index"`), over the environment and `.env`.
+
+    `as_` names principals whose view `App.view` then gives; without any it is the administrator's.
+    """
+    unknown = sorted(set(settings) - set(Settings.model_fields))
+    if unknown:
+        raise UsageError(f"no setting {unknown[0]!r}; settings: {', '.join(Settings.model_fields)}")
+    return App(resolve(settings, env_file=env_file), tuple(as_))

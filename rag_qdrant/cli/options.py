@@ -71,4 +71,7 @@ def _context(values: dict[str, Any]) -> Context:
     output = Output(
         json=values["json_"], quiet=values["quiet"], verbose=values["verbose"], progress=not values["no_progress"]
     )
-    return Context(App(resolve(flags, env_file=values["env_file"]), tuple(values["as_"])), output)
+    app = App(resolve(flags, env_file=values["env_file"]), tuple(values["as_"]))
+    if app.resolved.settings.groups is not None:
+        app.groups  # noqa: B018 - a groups file that was named is read, or refused, whatever the command
+    return Context(app, output)
