@@ -1,10 +1,10 @@
 """What is generated from the code is what the code says now, and the public names are those that were promised."""
 
+import ast
 from pathlib import Path
 
-from docs.generate import help_text
-
 import rag_qdrant
+from docs.generate import help_text
 from rag_qdrant.settings import env_example, markdown_table
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,6 @@ def test_the_public_names_are_few_and_each_is_there() -> None:
 
 
 def test_every_file_and_function_keeps_its_size() -> None:
-    import ast
 
     long: list[str] = []
     for path in sorted((ROOT / "rag_qdrant").rglob("*.py")):

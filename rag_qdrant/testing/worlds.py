@@ -47,78 +47,74 @@ def viewer(rng: np.random.Generator) -> Principals:
 
 
 def world(rng: np.random.Generator, documents: int, *, name: str = "w", readers: Acl | None = None) -> World:
-    """`documents` random documents of one to three passages; every fourth repeats another one's text."""
+    """`documents` random documents of one to three passages; every fourth passage repeats another one's text."""
     sources = [
         SourceRecord(id=values.source_id("user:ana", each), source=each, owner="user:ana", created=1.0)
         for each in SOURCES
     ]
     chunks: list[Chunk] = []
     records: list[DocumentRecord] = []
-    texts: list[str] = []
     for number in range(documents):
         source = sources[int(rng.integers(len(sources)))]
-        document = f"{source.source}/{name}{number}.txt"
-        document_id = values.document_id(source.id, document)
-        allowed = readers if readers is not None else acl(rng)
-        owner = ("user:ana", "user:ben", None)[int(rng.integers(3))]
-        parts = int(rng.integers(1, 4))
-        type_ = TYPES[int(rng.integers(len(TYPES)))]
-        tags = {"team": str(rng.choice(["red", "blue"]))} if rng.random() < 0.5 else {}
-        modified = float(rng.integers(0, 1000))
-        for ordinal in range(parts):
-            again = texts and rng.random() < 0.25
-            text = (
-                texts[int(rng.integers(len(texts)))] if again else " ".join(rng.choice(WORDS, int(rng.integers(2, 14))))
-            )
-            texts.append(text)
-            chunks.append(
-                Chunk(
-                    id=values.chunk_id(document_id, f"r-{text}", ordinal),
-                    document_id=document_id,
-                    document=document,
-                    source_id=source.id,
-                    source=source.source,
-                    owner=owner,
-                    revision="r",
-                    ordinal=ordinal,
-                    live=bool(rng.random() < 0.9),
-                    type=type_,
-                    title=f"Title {number}",
-                    section=("One", "Two"),
-                    pages=(1, 2) if type_ == "pdf" else None,
-                    lines=None if type_ == "pdf" else (3, 4),
-                    start=ordinal * 100,
-                    end=ordinal * 100 + len(text),
-                    text=text,
-                    header="head",
-                    tags=tags,
-                    modified=modified,
-                    acl=allowed,
-                )
-            )
-        records.append(
-            DocumentRecord(
-                id=document_id,
-                document=document,
-                source_id=source.id,
-                source=source.source,
-                owner=owner,
-                type=type_,
-                title=f"Title {number}",
-                revision="r",
-                content_hash=f"{number:x}",
-                bytes=number,
-                mtime_ns=10**18 + number,
-                modified=modified,
-                chunks=parts,
-                gaps="\n\n",
-                tags=tags,
-                acl=allowed,
-                rules=allowed,
-                trail=("a rule",),
-            )
-        )
+        record = _record(rng, source, number, name, readers if readers is not None else acl(rng))
+        records.append(record)
+        for ordinal in range(record.chunks):
+            again = bool(chunks) and rng.random() < 0.25
+            fresh = " ".join(rng.choice(WORDS, int(rng.integers(2, 14))))
+            text = chunks[int(rng.integers(len(chunks)))].text if again else fresh
+            chunks.append(_chunk(record, ordinal, text, live=bool(rng.random() < 0.9)))
     return World(chunks, unit(rng, len(chunks)), records, sources)
+
+
+def _record(rng: np.random.Generator, source: SourceRecord, number: int, name: str, readers: Acl) -> DocumentRecord:
+    document = f"{source.source}/{name}{number}.txt"
+    return DocumentRecord(
+        id=values.document_id(source.id, document),
+        document=document,
+        source_id=source.id,
+        source=source.source,
+        owner=("user:ana", "user:ben", None)[int(rng.integers(3))],
+        type=TYPES[int(rng.integers(len(TYPES)))],
+        title=f"Title {number}",
+        revision="r",
+        content_hash=f"{number:x}",
+        bytes=number,
+        mtime_ns=10**18 + number,
+        modified=float(rng.integers(0, 1000)),
+        chunks=int(rng.integers(1, 4)),
+        gaps="\n\n",
+        tags={"team": str(rng.choice(["red", "blue"]))} if rng.random() < 0.5 else {},
+        acl=readers,
+        rules=readers,
+        trail=("a rule",),
+    )
+
+
+def _chunk(record: DocumentRecord, ordinal: int, text: str, *, live: bool) -> Chunk:
+    paged = record.type == "pdf"
+    return Chunk(
+        id=values.chunk_id(record.id, f"r-{text}", ordinal),
+        document_id=record.id,
+        document=record.document,
+        source_id=record.source_id,
+        source=record.source,
+        owner=record.owner,
+        revision="r",
+        ordinal=ordinal,
+        live=live,
+        type=record.type,
+        title=record.title,
+        section=("One", "Two"),
+        pages=(1, 2) if paged else None,
+        lines=None if paged else (3, 4),
+        start=ordinal * 100,
+        end=ordinal * 100 + len(text),
+        text=text,
+        header="head",
+        tags=record.tags,
+        modified=record.modified,
+        acl=record.acl,
+    )
 
 
 def condition(rng: np.random.Generator, depth: int = 2) -> Filter:
