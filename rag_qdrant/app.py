@@ -80,8 +80,8 @@ class App:
             )
         return embedder
 
-    def open_index(self, *, create: bool = False, shared: bool = False) -> Index:
-        """The index of the settings; made if `create`; `shared` for a caller that stays long."""
+    def open_index(self, *, create: bool = False) -> Index:
+        """The index of the settings; made if `create`."""
         settings = self.resolved.settings
         opener, place = registry.index_opener(settings.index)
         if settings.index in ("edge:", "edge"):
@@ -90,11 +90,11 @@ class App:
         if not name or name.startswith(".") or "/" in name or "\\" in name or len(name) > 100:
             raise UsageError(f"no collection {name!r}; letters, digits, - and _ make a name")
         try:
-            return opener(place, collection=name, create=None, shared=shared)
+            return opener(place, collection=name, create=None)
         except NothingFound:
             if not create:
                 raise
-        return opener(place, collection=name, create=self._meta(), shared=shared)
+        return opener(place, collection=name, create=self._meta())
 
     def _meta(self) -> IndexMeta:
         settings, embedder = self.resolved.settings, self.embedder

@@ -224,6 +224,10 @@ class Index(Protocol):
         """The values of a field among the points that pass, each with its exact number."""
         ...
 
+    def linger(self) -> None:
+        """Say that the caller stays long: from here on others must get at the index meanwhile."""
+        ...
+
     def flush(self) -> None:
         """Make all that was acknowledged survive a power cut."""
         ...
@@ -250,9 +254,6 @@ class Index(Protocol):
 class Opener(Protocol):
     """What an index's entry point names: opens a collection at a place."""
 
-    def __call__(self, place: str, *, collection: str, create: IndexMeta | None, shared: bool) -> Index:
-        """Open, or make with `create` where there is none (NothingFound without it).
-
-        `shared` says that the caller stays long and others must get at the index meanwhile.
-        """
+    def __call__(self, place: str, *, collection: str, create: IndexMeta | None) -> Index:
+        """Open, or make with `create` where there is none (NothingFound without it)."""
         ...

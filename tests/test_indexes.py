@@ -10,14 +10,16 @@ from rag_qdrant.testing.index_contract import DurableIndexContract, IndexContrac
 
 class TestMemory(IndexContract):
     def open_index(self, folder: Path, create: IndexMeta | None) -> Index:
-        return memory.open_index(folder.name, collection=str(folder), create=create, shared=False)
+        return memory.open_index(folder.name, collection=str(folder), create=create)
 
 
 class TestEdge(DurableIndexContract):
     def open_index(self, folder: Path, create: IndexMeta | None) -> Index:
-        return edge.open_index(str(folder), collection="docs", create=create, shared=False)
+        return edge.open_index(str(folder), collection="docs", create=create)
 
 
 class TestEdgeHeldByAProcess(DurableIndexContract):
     def open_index(self, folder: Path, create: IndexMeta | None) -> Index:
-        return edge.open_index(str(folder), collection="docs", create=create, shared=True)
+        index = edge.open_index(str(folder), collection="docs", create=create)
+        index.linger()
+        return index

@@ -30,7 +30,7 @@ FILES = {
 
 @pytest.fixture
 def index(embedder: HashEmbedder, tmp_path: Path) -> Index:
-    return memory.open_index("", collection=str(tmp_path), create=meta(embedder), shared=False)
+    return memory.open_index("", collection=str(tmp_path), create=meta(embedder))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_moved_file_costs_no_embedding(index: Index, root: Path, embedder: Has
     report = sync(index, root, embedder=embedder)
     assert (report.moved, report.added, report.removed, report.documents) == (1, 0, 0, 3)
     assert len(embedder.embedded) == embedded
-    fresh = memory.open_index("", collection=f"fresh-{name}-{root}", create=index.meta, shared=False)
+    fresh = memory.open_index("", collection=f"fresh-{name}-{root}", create=index.meta)
     sync(fresh, root, allow=("public",))
     assert contents(index) == contents(fresh)
 

@@ -33,7 +33,7 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def _opened(kind: str, folder: Path) -> Index:
     opener = {"memory": memory.open_index, "edge": edge.open_index}[kind]
     place = str(folder) if kind == "edge" else folder.name
-    return opener(place, collection="proofs", create=worlds.META, shared=False)
+    return opener(place, collection="proofs", create=worlds.META)
 
 
 def metamorphic(index: Index, seed: int) -> None:

@@ -102,9 +102,9 @@ def parse_rules(text: str, *, folder: str) -> RuleFile:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{name}: {error or 'nested too deeply'}") from error
-    _only(data, {"default", "rule", "trust_embedded"}, name)
     rules: list[Rule] = []
     try:
+        _only(data, {"default", "rule", "trust_embedded"}, "the file")
         if "default" in data:
             rules.append(Rule(pattern="**", allow=_allowed(data["default"], "default"), label=f"{name} default"))
         tables = data.get("rule", [])

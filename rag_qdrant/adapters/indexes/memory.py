@@ -161,9 +161,8 @@ def _in_scope(payload: Payload, scope: Scope) -> bool:
 _OPEN: dict[tuple[str, str], MemoryStore] = {}
 
 
-def open_index(place: str, *, collection: str, create: IndexMeta | None, shared: bool) -> StoredIndex:
-    """`memory:` or `memory:NAME`; lives as long as the process. `shared` needs nothing here."""
-    del shared
+def open_index(place: str, *, collection: str, create: IndexMeta | None) -> StoredIndex:
+    """`memory:` or `memory:NAME`; lives as long as the process."""
     if "/" in place:
         raise UsageError(f"memory:{place} names a folder; nothing is stored there: write memory: or edge:{place}")
     if (place, collection) not in _OPEN:

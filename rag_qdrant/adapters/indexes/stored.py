@@ -98,8 +98,9 @@ def found_rows(
 class StoredIndex:
     """ports.Index over a Store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, linger: Callable[[Store], Store] = lambda store: store) -> None:
         self._store = store
+        self._linger = linger
 
     @property
     def meta(self) -> IndexMeta:
@@ -164,6 +165,10 @@ class StoredIndex:
     def facet(self, field: str, kind: Kind, where: Filter, scope: Scope) -> dict[str, int]:
         """The values of a field among the points that pass, with their exact numbers."""
         return {} if nobody(scope) else self._store.facet(field, kind, where, scope)
+
+    def linger(self) -> None:
+        """Let others get at the index while the caller stays."""
+        self._store = self._linger(self._store)
 
     def flush(self) -> None:
         """Make all that was acknowledged survive a power cut."""

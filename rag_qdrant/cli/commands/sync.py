@@ -58,7 +58,7 @@ def ingest(  # noqa: PLR0913 - one parameter an option
         raise UsageError("--watch and --dry-run do not go together: leave one out")
     failed = False
     for _ in _rounds(context, paths, watch=watch):
-        report = _once(context, paths, request, (tuple(include), tuple(exclude)), watch=watch)
+        report = _once(context, paths, request, (tuple(include), tuple(exclude)))
         failed = bool(report.failed)
     if failed:
         raise typer.Exit(1)
@@ -80,14 +80,12 @@ def _once(
     paths: list[Path],
     request: "IngestRequest",
     globs: tuple[tuple[str, ...], tuple[str, ...]],
-    *,
-    watch: bool,
 ) -> "IngestReport":
     from rag_qdrant.usecases.ingest import Silent, ingest  # noqa: PLC0415
 
     app, output = context.app, context.output
     trees = app.trees(paths, *globs)
-    with _opened(context, dry_run=request.dry_run, watch=watch) as index:
+    with _opened(context, dry_run=request.dry_run) as index:
         progress: Progress = Bar() if output.progress else Silent()
         extractor = app.extractor()
         try:
@@ -106,10 +104,10 @@ def _once(
     return report
 
 
-def _opened(context: Context, *, dry_run: bool, watch: bool) -> "Index":
+def _opened(context: Context, *, dry_run: bool) -> "Index":
     """The index for a sync; a dry run of what is not there yet looks at an empty one."""
     if not dry_run:
-        return context.app.open_index(create=True, shared=watch)
+        return context.app.open_index(create=True)
     try:
         return context.app.open_index()
     except NothingFound:

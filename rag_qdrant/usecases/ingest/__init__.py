@@ -75,6 +75,8 @@ def ingest(
         if request.dry_run:
             pipeline.run()
             return _report(view, plan, pipeline, Change(), {"plan": planned - began})
+        if plan.tasks:
+            view.index.linger()
         changed = _readers(view, plan)
         _hide(view, plan)
         _remove(view, [record for record in plan.removed if not _may_have_moved(record, plan)])

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
@@ -103,11 +102,9 @@ def connect(folder: Path) -> RemoteShard | None:
         return None
 
 
-def spawn_holder(folder: Path, create: IndexMeta | None) -> None:
+def spawn_holder(folder: Path) -> None:
     """Start a process that owns the shard, and wait until it answers or says why not."""
     command = [sys.executable, "-m", "rag_qdrant.adapters.indexes.edge.holder", str(folder)]
-    if create is not None:
-        command.append(json.dumps(asdict(create)))
     # Its own session: Ctrl-C in the terminal must not end it before its client has put things in order.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
     assert process.stdout is not None

@@ -17,7 +17,6 @@ from typing import Any
 from rag_qdrant.adapters.indexes.edge.folder import Claim, bound_path, open_shard
 from rag_qdrant.adapters.indexes.edge.shard import EdgeShard
 from rag_qdrant.adapters.indexes.wire import Json, pack, unpack
-from rag_qdrant.domain.documents import IndexMeta
 from rag_qdrant.errors import RagError
 
 GRACE_S = 0.3
@@ -95,11 +94,11 @@ class Holder:
             return pack(["error", "RagError", f"the index process could not answer: {error!r}"])
 
 
-def main(folder: Path, create: IndexMeta | None) -> int:
+def main(folder: Path) -> int:
     """Own the folder's shard until the last client has gone; one JSON line on stdout says how opening went."""
     try:
         with Claim(folder, purpose="holds the index for several commands"), bound_path(folder) as path:
-            shard = open_shard(folder, create)
+            shard = open_shard(folder, None)
             try:
                 with Listener(path, family="AF_UNIX") as listener:
                     Path(path).chmod(0o600)
@@ -125,5 +124,4 @@ def _tell(line: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    create = IndexMeta(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else None
-    sys.exit(main(Path(sys.argv[1]), create))
+    sys.exit(main(Path(sys.argv[1])))
