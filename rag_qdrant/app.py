@@ -10,7 +10,7 @@ from rag_qdrant import registry
 from rag_qdrant.domain.access import Groups, Principals, groups_from_mapping, principal, principals
 from rag_qdrant.domain.documents import IndexMeta
 from rag_qdrant.errors import NothingFound, StateConflict, UsageError
-from rag_qdrant.ports import Embedder, Extractor, Index, ModelOptions, Tree
+from rag_qdrant.ports import ChatModel, Embedder, Extractor, Index, Reranker, Tree
 from rag_qdrant.settings import Resolved, Settings, resolve
 from rag_qdrant.usecases.ingest import IngestReport, IngestRequest, Silent, ingest
 from rag_qdrant.view import View
@@ -55,8 +55,19 @@ class App:
     @cached_property
     def embedder(self) -> Embedder:
         """The embedder of the settings."""
-        settings = self.resolved.settings
-        return registry.embedder(settings.embed, ModelOptions(url=settings.embed_url, key=settings.embed_key))
+        return registry.embedder(self.resolved.settings.embed)
+
+    @cached_property
+    def chat(self) -> ChatModel | None:
+        """The chat model of the settings, if there is one."""
+        spec = self.resolved.settings.chat
+        return None if spec == "none" else registry.chat_model(spec)
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """The reranker of the settings, if there is one."""
+        spec = self.resolved.settings.rerank
+        return None if spec == "none" else registry.reranker(spec)
 
     def following(self, index: Index) -> "App":
         """This app with the embedder that the index was made with, unless another was asked for."""

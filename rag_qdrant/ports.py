@@ -46,14 +46,6 @@ class Embedder(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Where a model's server is, if it has one, and the key for it."""
-
-    url: str | None = None
-    key: str | None = None
-
-
 class Reranker(Protocol):
     """Second-stage scores of the top candidates."""
 

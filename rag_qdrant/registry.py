@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
 from rag_qdrant.errors import UsageError
-from rag_qdrant.ports import Embedder, ModelOptions, Opener
+from rag_qdrant.ports import ChatModel, Embedder, Opener, Reranker
 
 EMBEDDERS = "rag_qdrant.embedders"
 RERANKERS = "rag_qdrant.rerankers"
@@ -34,10 +34,22 @@ def resolve(group: str, spec: str) -> tuple[Any, str]:
         raise UsageError(f"{provider}: needs {error.name}: pip install 'rag-qdrant[{provider}]'") from error
 
 
-def embedder(spec: str, options: ModelOptions) -> Embedder:
-    """The embedder that a spec names."""
+def embedder(spec: str) -> Embedder:
+    """The embedder that a spec names; a plug-in's entry point takes the part behind the colon."""
     make, name = resolve(EMBEDDERS, spec)
-    return cast(Embedder, make(name, options))
+    return cast(Embedder, make(name))
+
+
+def reranker(spec: str) -> Reranker:
+    """The reranker that a spec names."""
+    make, name = resolve(RERANKERS, spec)
+    return cast(Reranker, make(name))
+
+
+def chat_model(spec: str) -> ChatModel:
+    """The chat model that a spec names."""
+    make, name = resolve(CHAT_MODELS, spec)
+    return cast(ChatModel, make(name))
 
 
 def index_opener(spec: str) -> tuple[Opener, str]:

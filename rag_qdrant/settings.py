@@ -33,8 +33,8 @@ def _home_folder(environ: Mapping[str, str], variable: str, below_home: str) -> 
     return home / ("Library/Application Support" if sys.platform == "darwin" else below_home) / APP
 
 
-def _setting(default: Any, description: str, *, variable: str, example: str = "", secret: bool = False) -> Any:
-    extra: dict[str, Any] = {"variable": variable, "example": example, "secret": secret}
+def _setting(default: Any, description: str, *, variable: str, example: str = "") -> Any:
+    extra: dict[str, Any] = {"variable": variable, "example": example}
     return Field(default=default, description=description, json_schema_extra=extra)
 
 
@@ -56,11 +56,10 @@ class Settings(BaseModel):
         variable="RAG_EMBED",
         example="onnx:./models/e5-small",
     )
-    embed_url: str | None = _setting(None, "The embedder's server, where it has one.", variable="RAG_EMBED_URL")
-    embed_key: str | None = _setting(None, "The key for that server.", variable="RAG_EMBED_KEY", secret=True)
     chat: str = _setting(
         "none", "The chat model for `ask`; `none` answers with the sentences that match.", variable="RAG_CHAT"
     )
+    rerank: str = _setting("none", "The reranker of the best hits, by its plug-in's name.", variable="RAG_RERANK")
     user: str | None = _setting(
         None, "Who owns what is ingested, where no --owner says so.", variable="RAG_USER", example="user:ana"
     )
@@ -96,11 +95,6 @@ class Resolved:
 def variable_of(name: str) -> str:
     """The environment variable of a setting."""
     return str(_extra(name)["variable"])
-
-
-def is_secret(name: str) -> bool:
-    """Whether a setting's value must not be shown."""
-    return bool(_extra(name)["secret"])
 
 
 def _extra(name: str) -> dict[str, Any]:

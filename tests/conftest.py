@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from rag_qdrant import registry
-from rag_qdrant.ports import Embedder, ModelOptions
+from rag_qdrant.ports import Embedder
 from rag_qdrant.testing.fakes import HashEmbedder
 
 # One core of a busy machine takes its time; no test is judged by the clock.
@@ -38,9 +38,9 @@ def fake_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HashEmbedder]]
     made: list[HashEmbedder] = []
     known = registry.embedder
 
-    def embedder(spec: str, options: ModelOptions) -> Embedder:
+    def embedder(spec: str) -> Embedder:
         if not spec.startswith("fake:"):
-            return known(spec, options)
+            return known(spec)
         fake = HashEmbedder(salt=spec)
         fake.spec = spec
         made.append(fake)

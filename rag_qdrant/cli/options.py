@@ -33,6 +33,11 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "index": (_option(str | None, "--index", text="Where the index is: edge:FOLDER, memory: (RAG_INDEX)."), None),
     "collection": (_option(str | None, "--collection", text="The collection in it (RAG_COLLECTION)."), None),
     "embed": (_option(str | None, "--embed", text="The embedder: onnx:NAME or onnx:FOLDER (RAG_EMBED)."), None),
+    "chat": (
+        _option(str | None, "--chat", text="The chat model; none answers in the documents' words (RAG_CHAT)."),
+        None,
+    ),
+    "rerank": (_option(str | None, "--rerank", text="The reranker of the best hits (RAG_RERANK)."), None),
     "groups": (_option(Path | None, "--groups", text="The groups file (RAG_GROUPS)."), None),
     "env_file": (_option(Path | None, "--env-file", text="Read settings from here instead of .env."), None),
     "as_": (_option(list[str], "--as", text="Act as this principal, user:ana or group:hr; repeat for several."), []),
@@ -41,7 +46,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
     "verbose": (_option(bool, "--verbose", "-v", text="More notes on stderr."), False),
     "no_progress": (_option(bool, "--no-progress", text="No progress bar."), False),
 }
-_SETTINGS = ("index", "collection", "embed", "groups")
+_SETTINGS = ("index", "collection", "embed", "chat", "rerank", "groups")
 
 
 def with_common(command: Callable[..., None]) -> Callable[..., None]:

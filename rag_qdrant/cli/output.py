@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -102,7 +103,14 @@ def _write(stream: TextIO, text: str) -> None:
 def table(rows: Sequence[Sequence[object]]) -> str:
     """Columns side by side, as wide as they need to be."""
     cells = [[line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+    widths = [max(_columns(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        "  ".join(cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
     )
+
+
+def _columns(text: str) -> int:
+    """How many columns a terminal gives a text: East Asian characters take two, marks none."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.combining(character) != 0 for character in text)

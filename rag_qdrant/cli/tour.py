@@ -31,8 +31,11 @@ class Tour:
         shutil.rmtree(self._place, ignore_errors=True)
         with as_file(files("rag_qdrant") / "tour") as tour:
             self._walk(tour)
-        self._output.result(f"That took {time.monotonic() - began:.0f} seconds. Now yours:\n")
+        self._output.result(
+            f"\nThat took {time.monotonic() - began:.0f} seconds. Go on with these documents, or with yours:\n"
+        )
         for command in (
+            f'rag-qdrant search "tide gauge" --index edge:{self._place} --collection tour',
             "rag-qdrant ingest ~/Documents/handbook --allow everyone",
             'rag-qdrant search "what you look for"',
             'rag-qdrant ask "what you want to know"',
@@ -51,7 +54,7 @@ class Tour:
         catalog.documents(self._as(tour))
         self._step('rag-qdrant search "clock drift of the tide gauges" --limit 2')
         find.search(self._as(tour), query="clock drift of the tide gauges", limit=2)
-        question = "How many days of parental leave are there?"
+        question = "How many unused leave days can I take into next year, and until when?"
         self._step(f'rag-qdrant ask "{question}"')
         find.ask(self._as(tour), question)
         self._say("The same question as two people. Carla is in the group finance, Ana is not:")

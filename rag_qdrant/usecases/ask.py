@@ -66,7 +66,11 @@ def prompt_for(query: Query, hits: Sequence[Hit], *, embedder: Embedder, chat: C
 
 def ask(view: View, query: Query, *, embedder: Embedder, chat: ChatModel | None = None) -> Answer:
     """Answer from the documents; NothingFound where they do not."""
-    hits = retrieve(view, query, embedder=embedder)
+    return answer(query, retrieve(view, query, embedder=embedder), embedder=embedder, chat=chat)
+
+
+def answer(query: Query, hits: Sequence[Hit], *, embedder: Embedder, chat: ChatModel | None = None) -> Answer:
+    """Answer from passages that were retrieved; NothingFound where they do not."""
     if chat is None:
         return extract(query, hits, embedder=embedder)
     made = prompt_for(query, hits, embedder=embedder, chat=chat)

@@ -15,10 +15,13 @@ BATCH = 32
 def search(view: View, query: Query, *, embedder: Embedder | None, reranker: Reranker | None = None) -> list[Hit]:
     """The best hits for a query, embedded here unless it carries a vector; reranked if there is a reranker."""
     (hits,) = search_many(view, [query], embedder=embedder)
-    if reranker is None or not hits:
-        return hits
-    scores = reranker.score(query.text, [hit.chunk.indexed_text for hit in hits])
-    ranked = sorted(zip(scores.tolist(), hits, strict=True), key=lambda each: (-each[0], each[1].chunk.id))
+    return hits if reranker is None else reranked(query, hits, reranker)
+
+
+def reranked(query: Query, hits: Sequence[Hit], reranker: Reranker) -> list[Hit]:
+    """The hits in the reranker's order, with its scores."""
+    scores = reranker.score(query.text, [hit.chunk.indexed_text for hit in hits]).tolist() if hits else []
+    ranked = sorted(zip(scores, hits, strict=True), key=lambda each: (-each[0], each[1].chunk.id))
     return [replace(hit, score=score) for score, hit in ranked]
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rag_qdrant.domain.retrieval import Matrix
 from rag_qdrant.errors import StateConflict, UsageError
-from rag_qdrant.ports import ModelOptions, Role
+from rag_qdrant.ports import Role
 
 DEFAULT = "all-MiniLM-L6-v2"
 
@@ -71,7 +71,11 @@ class OnnxEmbedder:
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer  # noqa: PLC0415 - 30 ms that --help does not pay
 
-        tokenizer = Tokenizer.from_str(self._files.tokenizer.read_text(encoding="utf-8"))
+        path = self._files.tokenizer
+        try:
+            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except Exception as error:
+            raise UsageError(f"{path} is not a tokenizer: {error}") from error
         # The file may say otherwise; text is never cut in silence, and padding is ours.
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -116,7 +120,10 @@ class OnnxEmbedder:
             mask[row, : len(tokens)] = 1
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         named = {each.name: given[each.name] for each in session.get_inputs() if each.name in given}
-        output = np.asarray(session.run(None, named)[0], dtype=np.float32)
+        try:
+            output = np.asarray(session.run(None, named)[0], dtype=np.float32)
+        except _engine_errors() as error:
+            raise UsageError(f"{self.spec} cannot run on its own tokenizer's tokens: {error}") from error
         pooled = output if output.ndim == 2 else _pooled(output, mask, self._files.pooling)
         norms = np.linalg.norm(pooled, axis=1, keepdims=True)
         if not np.all(np.isfinite(norms)) or np.any(norms < 1e-9):
@@ -127,9 +134,8 @@ class OnnxEmbedder:
         return unit
 
 
-def open_embedder(name: str, options: ModelOptions) -> OnnxEmbedder:
+def open_embedder(name: str) -> OnnxEmbedder:
     """The packaged model by its name, or the model in a folder."""
-    del options
     if name in ("", DEFAULT):
         files = _Files(
             model=_packaged(*_MODEL, _MODEL_SHA256), tokenizer=_packaged(*_TOKENIZER, _TOKENIZER_SHA256), max_tokens=256
@@ -204,8 +210,16 @@ def _session(model: Path, *, optimise: bool) -> Any:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, ValueError) as error:
+    except _engine_errors() as error:
         raise UsageError(f"{model} is not a model that ONNX Runtime can run: {error}") from error
+
+
+def _engine_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises: a dozen classes that have only Exception in common."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415
+
+    own = [each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)]
+    return (*own, RuntimeError, ValueError)
 
 
 def _pooled(hidden: npt.NDArray[np.float32], mask: npt.NDArray[np.int64], pooling: Pooling) -> Matrix:

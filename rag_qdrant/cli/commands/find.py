@@ -100,7 +100,7 @@ def _query(text: str, mode: str, limit: int, where: "Filter | None") -> "Query":
 def _run(context: Context, wanted: "list[Query]") -> "tuple[list[list[Hit]], dict[str, float | None]]":
     from dataclasses import replace  # noqa: PLC0415
 
-    from rag_qdrant.usecases.search import search_many  # noqa: PLC0415
+    from rag_qdrant.usecases.search import reranked, search_many  # noqa: PLC0415
 
     app = context.app
     with app.open_index() as index:
@@ -116,6 +116,10 @@ def _run(context: Context, wanted: "list[Query]") -> "tuple[list[list[Hit]], dic
         began = time.perf_counter()
         found = list(search_many(view, wanted, embedder=None))
         seconds["search"] = round(time.perf_counter() - began, 4)
+    if app.reranker is not None:
+        began = time.perf_counter()
+        found = [reranked(each, hits, app.reranker) for each, hits in zip(wanted, found, strict=True)]
+        seconds["rerank"] = round(time.perf_counter() - began, 4)
     return found, seconds
 
 
@@ -207,13 +211,9 @@ def ask(  # noqa: PLR0913 - one parameter an option
     ] = False,
 ) -> None:
     """Answer a question from your documents, with citations; exit 3 when they do not answer it."""
-    from rag_qdrant.usecases.ask import extract, prompt_for, retrieve  # noqa: PLC0415
+    from rag_qdrant.usecases.ask import answer, prompt_for, retrieve  # noqa: PLC0415
 
     app, output = context.app, context.output
-    if app.resolved.settings.chat != "none":
-        raise UsageError(
-            f"no chat model {app.resolved.settings.chat!r} is installed: leave RAG_CHAT out, or write none"
-        )
     condition = _condition(source=source, tag=tag, type_=type_, since=since, until=until, where=where)
     query = _query(question, "hybrid", limit, condition)
     _refuse_empty([query])
@@ -223,12 +223,12 @@ def ask(  # noqa: PLR0913 - one parameter an option
     if not hits:
         raise NothingFound("nothing found that could answer it")
     if prompt:
-        made = prompt_for(query, hits, embedder=embedder)
+        made = prompt_for(query, hits, embedder=embedder, chat=app.chat)
         output.result(safe(f"{made.system}\n\n{made.user}"))
     elif context_only:
         _print_hits(context, query, hits, {"embed": None, "search": None, "rerank": None}, explain=False, csv=False)
     else:
-        _print_answer(context, extract(query, hits, embedder=embedder))
+        _print_answer(context, answer(query, hits, embedder=embedder, chat=app.chat))
 
 
 def _print_answer(context: Context, answer: "Answer") -> None:

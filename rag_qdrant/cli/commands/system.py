@@ -123,13 +123,13 @@ def _groups(context: Context) -> "Iterator[Check]":
 
 def config_show(context: Context) -> None:
     """Print each setting, its value and where it comes from, and which texts leave the machine."""
-    from rag_qdrant.settings import Settings, is_secret, variable_of  # noqa: PLC0415
+    from rag_qdrant.settings import Settings, variable_of  # noqa: PLC0415
 
     resolved = context.app.resolved
     rows = []
     for name in Settings.model_fields:
         value = getattr(resolved.settings, name)
-        shown = None if value is None else "(set)" if is_secret(name) else str(value)
+        shown = None if value is None else str(value)
         rows.append({"setting": variable_of(name), "value": shown, "from": resolved.origins[name]})
     if context.output.json:
         context.output.data({"settings": rows, "leaves_the_machine": []})
