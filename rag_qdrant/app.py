@@ -33,7 +33,7 @@ class App:
                 raise UsageError(f"no groups file {str(path)!r}; it has a table [groups]")
             return Groups()
         try:
-            return groups_from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+            return groups_from_mapping(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: {error}") from error
 

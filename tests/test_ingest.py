@@ -188,6 +188,12 @@ def test_rules_in_the_tree_decide_and_a_subfolder_cannot_lift_a_denial(index: In
     assert set(texts(index, principals(["everyone", "user:cy"]))) == {"handbook/sub/b.txt"}
 
 
+def test_rules_written_on_windows_are_read(index: Index, root: Path) -> None:
+    write(root, {".ragacl.toml": '\ufeffdefault = "public"\r\n[[rule]]\r\npath = "sub/"\r\nallow = "private"\r\n'})
+    sync(index, root)
+    assert set(texts(index, principals(["public"]))) == {"handbook/a.md"}
+
+
 def test_without_rules_a_source_is_its_owners_alone(index: Index, root: Path) -> None:
     report = sync(index, root, owner="user:ana")
     assert report.readers == {"user:ana": 3}

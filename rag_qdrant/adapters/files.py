@@ -151,7 +151,7 @@ def _read_rules(walk: _Walk, here: Path, folder: str, *, present: bool = True) -
         return
     with os.fdopen(descriptor, "rb") as file:
         try:
-            text = file.read(_RULES_MAX_BYTES).decode()
+            text = file.read(_RULES_MAX_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             walk.broken.append((folder, f"{FILE_NAME} cannot be read: {error}"))
         else:
@@ -163,7 +163,7 @@ def _ignores(walk: _Walk, here: Path, folder: str, names: set[str]) -> list[tupl
     for name in IGNORE_FILES:
         if name in names:
             try:
-                spec = GitIgnoreSpec.from_lines((here / name).read_text(encoding="utf-8").splitlines())
+                spec = GitIgnoreSpec.from_lines((here / name).read_text(encoding="utf-8-sig").splitlines())
             except (OSError, ValueError) as error:
                 walk.skipped.append((f"{folder}/{name}".lstrip("/"), f"cannot be read: {error}"))
             else:
