@@ -1,5 +1,6 @@
 """The composition root: settings to collaborators, each built when it is first needed."""
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,13 +29,14 @@ class App:
         """The groups file, read now; a file that was named must be there."""
         named = self.resolved.settings.groups
         path = (named or self.resolved.config_folder / "principals.toml").expanduser()
-        if not path.is_file():
-            if named is not None:
-                raise UsageError(f"no groups file {str(path)!r}; it has a table [groups]")
+        if named is None and not os.path.lexists(path):
             return Groups()
         try:
             return groups_from_mapping(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except OSError as error:
+            # Never taken for no groups: a denial of a group would be lifted.
+            raise UsageError(f"no groups file {str(path)!r} can be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}: {error}") from error
 
     @cached_property

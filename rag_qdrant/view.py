@@ -90,6 +90,10 @@ class View:
             assert isinstance(point, SourceRecord)
             yield point
 
+    def is_taken(self, source_id: str) -> bool:
+        """Whether there is a source of this id, whoever manages it; told to nobody."""
+        return self.index.count("source", In("id", (source_id,)), Administrator()) > 0
+
     def managed_vectors(self, where: Filter) -> Iterator[tuple[Chunk, Mapping[str, Vector]]]:
         """The chunks that may be managed, with their vectors and no text: what a move needs."""
         for point, vectors in self.index.scan("chunk", where, self.managing, vectors=("dense",)):

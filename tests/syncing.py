@@ -1,5 +1,6 @@
 """A folder, an index and a sync of the one into the other, as tests of ingest need them."""
 
+import atexit
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ def pool() -> ReaderPool:
     """One pool of readers for all tests: its processes take a while to start."""
     if not _POOL:
         _POOL.append(ReaderPool(children=1))
+        atexit.register(_POOL[0].close)
     return _POOL[0]
 
 

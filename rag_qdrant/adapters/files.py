@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from rag_qdrant.errors import NothingFound, UsageError
 from rag_qdrant.ports import FoundFile, Tree
 
 IGNORE_FILES = (".gitignore", ".ragignore")
-_RULES_MAX_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 20
 
 # No reader takes these, and opening each of them at every sync would cost more than the documents.
 _MEDIA = re.compile(
@@ -42,8 +43,13 @@ class _Walk:
     exclude: GitIgnoreSpec
     files: list[FoundFile] = field(default_factory=list)
     rules: list[tuple[str, str]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def breaks(self, place: str, reason: str) -> None:
+        """A folder or file that is left as it is in the index, in the form in which names are compared."""
+        self.broken.append((unicodedata.normalize("NFC", place), reason))
 
 
 def find_tree(path: Path, selection: Selection) -> Tree:
@@ -69,6 +75,7 @@ def find_tree(path: Path, selection: Selection) -> Tree:
         _consider(walk, resolved.name, resolved, resolved.lstat())
     else:
         _descend(walk)
+    _part_twins(walk)
     return Tree(
         name=walk.name,
         root=root,
@@ -78,6 +85,14 @@ def find_tree(path: Path, selection: Selection) -> Tree:
         skipped=tuple(sorted(walk.skipped)),
         whole=not single,
     )
+
+
+def _part_twins(walk: _Walk) -> None:
+    """Leave alone what differs in Unicode form only: one's rules would open the other."""
+    for names in ([file.relative for file in walk.files], walk.folders):
+        for name, number in Counter(names).items():
+            if number > 1:
+                walk.breaks(name, "two names here differ only in their Unicode form: rename one")
 
 
 def _spec(patterns: Iterable[str], option: str) -> GitIgnoreSpec:
@@ -96,9 +111,10 @@ def _descend(walk: _Walk) -> None:
             with os.scandir(here) as entries:
                 found = sorted(entries, key=lambda each: each.name)
         except OSError as error:
-            walk.broken.append((folder, f"folder cannot be read: {(error.strerror or 'unknown').lower()}"))
+            walk.breaks(folder, f"folder cannot be read: {_reason(error)}")
             continue
         names = {each.name for each in found}
+        walk.folders.append(unicodedata.normalize("NFC", folder))
         _read_rules(walk, here, folder, present=FILE_NAME in names)
         ignores = [*ignores, *_ignores(walk, here, folder, names)]
         for entry in found:
@@ -108,11 +124,19 @@ def _descend(walk: _Walk) -> None:
             if entry.is_dir(follow_symlinks=False):
                 if not walk.exclude.match_file(f"{relative}/"):
                     waiting.append((relative, ignores))
-                continue
-            try:
-                _consider(walk, relative, Path(entry.path), entry.stat(follow_symlinks=False))
-            except FileNotFoundError:
-                continue
+            else:
+                _look_at(walk, relative, entry)
+
+
+def _look_at(walk: _Walk, relative: str, entry: os.DirEntry[str]) -> None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        walk.breaks(relative, f"cannot be read: {_reason(error)}")
+        return
+    _consider(walk, relative, Path(entry.path), status)
 
 
 def _consider(walk: _Walk, relative: str, path: Path, status: os.stat_result) -> None:
@@ -126,7 +150,7 @@ def _consider(walk: _Walk, relative: str, path: Path, status: os.stat_result) ->
     elif _MEDIA.search(name):
         walk.skipped.append((name, f"no reader for {path.suffix.lower()}"))
     elif any("\ud800" <= character <= "\udfff" for character in name):
-        walk.broken.append((name, "its name is not UTF-8"))
+        walk.breaks(name.encode("utf-8", "replace").decode(), "its name is not UTF-8")
     else:
         walk.files.append(
             FoundFile(
@@ -139,23 +163,39 @@ def _consider(walk: _Walk, relative: str, path: Path, status: os.stat_result) ->
         )
 
 
-def _read_rules(walk: _Walk, here: Path, folder: str, *, present: bool = True) -> None:
-    if not present:
+def _read_rules(walk: _Walk, here: Path, folder: str, *, present: bool | None = None) -> None:
+    """The folder's rules, or the folder as broken: rules that were seen but cannot be read are never taken for none."""
+    if present is False:
         return
     try:
-        descriptor = os.open(here / FILE_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        walk.broken.append((folder, f"{FILE_NAME} cannot be read: {(error.strerror or 'unknown').lower()}"))
-        return
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            text = file.read(_RULES_MAX_BYTES).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            walk.broken.append((folder, f"{FILE_NAME} cannot be read: {error}"))
-        else:
-            walk.rules.append((unicodedata.normalize("NFC", folder), text))
+        text = _small_file(here / FILE_NAME)
+    except FileNotFoundError as error:
+        if present:
+            walk.breaks(folder, f"{FILE_NAME} vanished: {error.strerror}")
+    except (OSError, ValueError) as error:
+        walk.breaks(folder, f"{FILE_NAME} cannot be read: {_reason(error)}")
+    else:
+        walk.rules.append((unicodedata.normalize("NFC", folder), text))
+
+
+def _small_file(path: Path) -> str:
+    """The text of a regular file of at most 1 MiB that is no link: what lies in a tree is not trusted."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        data = b""
+        while len(data) <= _SMALL_BYTES and (part := os.read(descriptor, _SMALL_BYTES + 1)):
+            data += part
+    finally:
+        os.close(descriptor)
+    if len(data) > _SMALL_BYTES:
+        raise ValueError("larger than 1 MiB")
+    return data.decode("utf-8-sig")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror or "unknown").lower() if isinstance(error, OSError) else str(error)
 
 
 def _ignores(walk: _Walk, here: Path, folder: str, names: set[str]) -> list[tuple[str, GitIgnoreSpec]]:
@@ -163,9 +203,10 @@ def _ignores(walk: _Walk, here: Path, folder: str, names: set[str]) -> list[tupl
     for name in IGNORE_FILES:
         if name in names:
             try:
-                spec = GitIgnoreSpec.from_lines((here / name).read_text(encoding="utf-8-sig").splitlines())
+                spec = GitIgnoreSpec.from_lines(_small_file(here / name).splitlines())
             except (OSError, ValueError) as error:
-                walk.skipped.append((f"{folder}/{name}".lstrip("/"), f"cannot be read: {error}"))
+                # What it would have left out must not come in meanwhile.
+                walk.breaks(folder, f"{name} cannot be read: {_reason(error)}")
             else:
                 found.append((f"{folder}/" if folder else "", spec))
     return found

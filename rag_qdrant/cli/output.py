@@ -69,8 +69,8 @@ class Output:
         self.progress = progress and not quiet and sys.stderr.isatty()
 
     def result(self, text: str) -> None:
-        """What was asked for."""
-        _write(sys.stdout, text)
+        """What was asked for; a document's names and texts stand in it."""
+        _write(sys.stdout, safe(text))
 
     def data(self, value: Mapping[str, Any]) -> None:
         """What was asked for, as one JSON object."""

@@ -111,6 +111,10 @@ class Overrides:
         users = frozenset(name for name in self.unshared if name.startswith("user:"))
         return Acl(allow=(rules.allow | self.shared) - self.unshared, deny=rules.deny | users)
 
+    def tightened(self, other: "Overrides") -> "Overrides":
+        """These overrides with everybody out whom the other put out."""
+        return self.unshare(other.unshared)
+
     def merged(self, other: "Overrides") -> "Overrides":
         """The tighter of two: put out by either stays out, let in only by both."""
         return Overrides(shared=self.shared & other.shared, unshared=self.unshared | other.unshared)

@@ -17,7 +17,8 @@ _NAMESPACE = uuid.UUID("8f0a2f0e-4b8c-5a37-9d53-5b8f7b1f6c10")
 
 Kind = Literal["chunk", "document", "source"]
 BlockKind = Literal["text", "heading", "list", "code", "table", "page"]
-State = Literal["pending", "ready", "failed"]
+State = Literal["pending", "ready", "failed", "gone"]
+"""`gone` is what stays of a removed document that somebody had shared or unshared: its overrides, and no text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,9 +151,9 @@ class IndexMeta:
     schema: int = SCHEMA
 
 
-def source_id(owner: str | None, name: str) -> str:
-    """A source's id, from its owner at creation and its name."""
-    return _id("source", owner or "", name)
+def source_id(owner: str | None, name: str, number: int = 0) -> str:
+    """A source's id, from its owner at creation and its name; `number` tells it from an earlier one of both."""
+    return _id("source", owner or "", name, *([str(number)] if number else []))
 
 
 def document_id(source: str, document: str) -> str:

@@ -100,7 +100,7 @@ def parse_rules(text: str, *, folder: str) -> RuleFile:
     name = f"{folder}/{FILE_NAME}" if folder else FILE_NAME
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise UsageError(f"{name}: {error or 'nested too deeply'}") from error
     rules: list[Rule] = []
     try:
@@ -126,14 +126,22 @@ def _rule(table: object, label: str) -> Rule:
     pattern = table.get("path")
     if not isinstance(pattern, str) or not pattern.strip():
         raise UsageError('a rule needs a path, such as path = "finance/**"')
-    if pattern.startswith(("!", "#")):
-        raise UsageError(f"the path {pattern!r} starts with {pattern[0]!r}; put a backslash before it if it is meant")
+    _check_pattern(pattern)
     if "allow" not in table and "deny" not in table:
         raise UsageError(f"the rule for {pattern!r} has neither allow nor deny")
     allow = _allowed(table["allow"], "allow") if "allow" in table else None
     deny = principals(_strings(table.get("deny", []), "deny"))
     pattern = unicodedata.normalize("NFC", pattern)
     return Rule(pattern=pattern, allow=allow, deny=deny, label=label)
+
+
+def _check_pattern(pattern: str) -> None:
+    """Refuse what git's rules would take for a comment or an exception, or can never match: a denial must deny."""
+    if pattern.startswith(("!", "#")):
+        raise UsageError(f"the path {pattern!r} starts with {pattern[0]!r}; put a backslash before it if it is meant")
+    parts = pattern.strip("/").split("/")
+    if pattern != pattern.strip() or not all(parts) or {".", ".."} & set(parts) or pattern.endswith("\\"):
+        raise UsageError(f'the path {pattern!r} matches nothing; write it from the folder of the file, as "finance/**"')
 
 
 def _allowed(value: object, key: str) -> Principals:

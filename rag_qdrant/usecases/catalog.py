@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from rag_qdrant.domain.documents import Chunk, DocumentRecord, text_of
 from rag_qdrant.domain.filters import ALL, And, Filter, In
 from rag_qdrant.errors import NothingFound, StateConflict, UsageError
+from rag_qdrant.usecases.removal import take_out
 from rag_qdrant.usecases.share import managed
 from rag_qdrant.view import View
 
@@ -44,11 +45,14 @@ def documents(view: View, where: Filter = ALL, *, failed: bool = False) -> list[
     Of one that is managed but not readable nothing is told that its text says; of one that is read but not managed
     nothing that only its owner needs.
     """
-    mine = {record.id: replace(record, title="") for record in view.ledger(where)}
+    mine = {record.id: record for record in view.ledger(where) if record.state != "gone"}
     found = {record.id: replace(record, state="ready", reason=None) for record in view.documents(where)}
     for record_id, record in mine.items():
         readable = found.get(record_id)
-        found[record_id] = replace(record, title=readable.title) if readable else record
+        unread = replace(
+            record, title="", tags={name: v for name, v in record.tags.items() if name not in record.own_tags}
+        )
+        found[record_id] = record if readable else unread
     rows = [record for record in found.values() if not failed or record.reason is not None]
     return sorted(rows, key=lambda record: (record.document, record.id))
 
@@ -110,12 +114,12 @@ def to_remove(view: View, targets: Sequence[str]) -> list[DocumentRecord]:
 def remove(view: View, targets: Sequence[str]) -> Removed:
     """Take documents out of the index; a whole source goes with its own record."""
     records = to_remove(view, targets)
-    ids = tuple(record.id for record in records)
-    chunks = view.count_managed("chunk", In("document_id", ids))
-    view.delete(In("document_id", ids))
+    chunks = view.count_managed("chunk", In("document_id", tuple(record.id for record in records)))
+    take_out(view, records)
     for target in targets:
         if target.startswith("source:"):
-            view.delete(And((In("kind", ("source",)), In("source", (target.removeprefix("source:"),)))))
+            named = In("source", (target.removeprefix("source:"),))
+            view.delete(And((In("kind", ("source", "document")), named)))
     view.flush()
     return Removed(documents=len(records), chunks=chunks)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from rag_qdrant.domain.access import Acl
+from rag_qdrant.domain.access import Acl, Overrides
 from rag_qdrant.domain.documents import DocumentRecord
 from rag_qdrant.domain.filters import And, In
 from rag_qdrant.errors import AccessNotApplied
@@ -53,6 +53,16 @@ def set_readers(view: View, records: Iterable[DocumentRecord], wanted: Wanted) -
         if not pending:
             return Change(documents=documents, chunks=chunks)
     raise AccessNotApplied(f"the readers of {pending[0].document} are being changed by somebody else: try again")
+
+
+def put_out(view: View, records: Iterable[DocumentRecord], overrides: Overrides) -> Change:
+    """Put out of documents whom the overrides of another put out: what was unshared goes with its text."""
+
+    def wanted(record: DocumentRecord) -> tuple[Acl, Fields]:
+        tight = record.overrides.tightened(overrides)
+        return tight.apply(record.rules), {"overrides": tight}
+
+    return set_readers(view, records, wanted)
 
 
 def _apply(

@@ -8,7 +8,7 @@ from functools import partial
 from rag_qdrant.domain.access import Acl, Overrides, Principals
 from rag_qdrant.domain.documents import DocumentRecord
 from rag_qdrant.domain.filters import In
-from rag_qdrant.errors import NothingFound
+from rag_qdrant.errors import NothingFound, UsageError
 from rag_qdrant.ports import Tree
 from rag_qdrant.usecases.ingest.plan import Plan, plan_readers, readers_of
 from rag_qdrant.usecases.readers import Change, set_readers
@@ -22,10 +22,14 @@ def managed(view: View, target: str) -> list[DocumentRecord]:
     """
     if target.startswith("source:"):
         found = list(view.ledger(In("source", (target.removeprefix("source:"),))))
+        if len({record.source_id for record in found}) > 1:
+            owners = ", ".join(sorted({str(record.owner or "nobody") for record in found}))
+            raise UsageError(f"several sources have this name, owned by {owners}: act as one owner with --as")
     elif any(sign in target for sign in "*?["):
         found = [record for record in view.ledger() if fnmatch.fnmatchcase(record.document, target)]
     else:
         found = list(view.ledger(In("document", (target,)))) or list(view.ledger(In("document_id", (target,))))
+    found = [record for record in found if record.state != "gone"]
     if not found:
         raise NothingFound(f"no document {target!r} that you manage; rag-qdrant documents lists them")
     return found

@@ -80,8 +80,7 @@ class ReaderPool:
         answer: dict[str, object] = {}
         ended: str | None = "abandoned"
         try:
-            if run.begins(child):
-                child.start()
+            if run.begins(child) and self._started(child, run):
                 ended = child.ask(of_file(file), answer)
             result = to_read(file, answer | ({} if ended is None else {"extracted": None, "error": ended}))
         except (ValueError, TypeError, LookupError):
@@ -96,6 +95,16 @@ class ReaderPool:
                     child.kill()
                 child.end()
         return result
+
+    def _started(self, child: "_Child", run: "_Run") -> bool:
+        try:
+            child.start()
+        except RagError:
+            # Killed because the run was given up while it started: nobody waits for it.
+            if run.abandoned:
+                return False
+            raise
+        return True
 
     def _borrow(self) -> "_Child":
         while self._idle:
@@ -122,6 +131,11 @@ class _Run:
             if not self._abandoned:
                 self._children.add(child)
             return not self._abandoned
+
+    @property
+    def abandoned(self) -> bool:
+        with self._lock:
+            return self._abandoned
 
     def finished(self, child: "_Child") -> None:
         with self._lock:

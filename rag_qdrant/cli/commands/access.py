@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rag_qdrant.cli.options import Context
+from rag_qdrant.cli.output import line
 from rag_qdrant.errors import RagError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def acl_show(context: Context, document: Target) -> None:
     for record in records:
         denied = f"; denied: {', '.join(sorted(record.acl.deny))}" if record.acl.deny else ""
         allowed = ", ".join(sorted(record.acl.allow)) or "nobody but administrators"
-        context.output.result(f"{record.document}: {allowed}{denied}")
+        context.output.result(line(f"{record.document}: {allowed}{denied}"))
 
 
 def acl_explain(context: Context, document: Target) -> None:
@@ -99,10 +100,10 @@ def acl_explain(context: Context, document: Target) -> None:
         context.output.data({"as": sorted(app.viewer), "documents": [_explained(each) for each in found]})
         return
     for each in found:
-        context.output.result(f"{each.document}: {'may' if each.readable else 'may not'} be read")
+        context.output.result(line(f"{each.document}: {'may' if each.readable else 'may not'} be read"))
         context.output.result(f"  is: {', '.join(sorted(app.viewer))}")
         for step in each.rules:
-            context.output.result(f"  rule: {step}")
+            context.output.result(f"  rule: {line(step)}")
         if each.overrides.shared:
             context.output.result(f"  shared with: {', '.join(sorted(each.overrides.shared))}")
         if each.overrides.unshared:
@@ -138,7 +139,7 @@ def acl_sync(
     with app.open_index() as index:
         report = sync_rules(app.view(index), trees, source)
     for folder, reason in report.failed:
-        context.output.note(f"failed: {folder}: {reason}; its documents keep their readers")
+        context.output.note(line(f"failed: {folder}: {reason}; its documents keep their readers"))
     _changed(context, report.changed)
     if report.failed:
         raise typer.Exit(1)

@@ -26,6 +26,7 @@ Type = Annotated[Many, typer.Option("--type", help="Only this type: text, markdo
 Since = Annotated[str | None, typer.Option(help="Only documents modified on or after this date.")]
 Until = Annotated[str | None, typer.Option(help="Only documents modified on or before this date.")]
 Where = Annotated[str | None, typer.Option(help="A filter: type = pdf and (source = hr or tag.team = sales).")]
+MAX_HITS = 10_000
 _COLUMNS = ("query", "rank", "score", "document", "pages", "lines", "section", "title", "text")
 
 
@@ -94,7 +95,10 @@ def _query(text: str, mode: str, limit: int, where: "Filter | None") -> "Query":
     chosen = next((each for each in MODES if each == mode), None)
     if chosen is None:
         raise UsageError(f"--mode {mode}; write {', '.join(MODES)}")
-    return Query(text=text, mode=chosen, limit=limit, where=where)
+    if not 1 <= limit <= MAX_HITS:
+        raise UsageError(f"--limit {limit}; write 1 or more, at most {MAX_HITS}")
+    # An argument in another encoding has lone surrogates, which nothing behind here takes.
+    return Query(text=text.encode("utf-8", "replace").decode(), mode=chosen, limit=limit, where=where)
 
 
 def _run(context: Context, wanted: "list[Query]") -> "tuple[list[list[Hit]], dict[str, float | None]]":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rag_qdrant.cli.options import Context
+from rag_qdrant.cli.output import line
 from rag_qdrant.errors import NothingFound, UsageError
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ def ingest(  # noqa: PLR0913 - one parameter an option
     ] = False,
 ) -> None:
     """Sync folders and files into a source: what changed is read again, what is gone leaves."""
-    from rag_qdrant.domain.access import principal  # noqa: PLC0415
     from rag_qdrant.usecases.ingest import IngestRequest, default_owner  # noqa: PLC0415
 
     app = context.app
     request = IngestRequest(
         source=source,
-        owner=default_owner(principal(owner) if owner else None, app.viewer and frozenset(app.as_names), app.user),
+        owner=_owner(owner),
+        default_owner=default_owner(app.as_names, app.user),
         allow=tuple(allow) or None,
         deny=tuple(deny) or None,
         tags=_tags(tag) if tag else None,
@@ -118,6 +119,17 @@ def _opened(context: Context, *, dry_run: bool) -> "Index":
         return App(replace(resolved, settings=settings)).open_index(create=True)
 
 
+def _owner(name: str | None) -> str | None:
+    from rag_qdrant.domain.access import principal  # noqa: PLC0415
+
+    if name is None:
+        return None
+    owner = principal(name)
+    if not owner.startswith("user:"):
+        raise UsageError(f"--owner {name}; an owner is a person: user:NAME")
+    return owner
+
+
 def _tags(entries: list[str]) -> dict[str, str]:
     from rag_qdrant.domain.where import tag_entry  # noqa: PLC0415
 
@@ -154,8 +166,6 @@ class Bar:
 
     def advance(self, size: int, document: str) -> None:
         """A file is done with."""
-        from rag_qdrant.cli.output import line  # noqa: PLC0415
-
         del size
         self._files += 1
         rate = f"{self._files / max(time.monotonic() - self._began, 0.001):.1f}/s"
@@ -169,11 +179,11 @@ class Bar:
 def _tell(context: Context, report: "IngestReport", *, dry_run: bool) -> None:
     output = context.output
     for document, reason in report.failed:
-        output.note(f"failed: {document}: {reason}")
+        output.note(line(f"failed: {document}: {reason}"))
     for document, warning in report.warnings:
-        output.note(f"note: {document}: {warning}")
+        output.note(line(f"note: {document}: {warning}"))
     for document, reason in report.skipped:
-        output.detail(f"skipped: {document}: {reason}")
+        output.detail(line(f"skipped: {document}: {reason}"))
     if output.json:
         output.data(_as_json(report))
         return
@@ -183,7 +193,7 @@ def _tell(context: Context, report: "IngestReport", *, dry_run: bool) -> None:
     parts += [f"{report.unchanged} unchanged"] if report.unchanged or not parts else []
     parts += [f"{len(report.failed)} failed"] if report.failed else []
     parts += [f"{len(report.skipped)} skipped"] if report.skipped else []
-    output.result(f"{report.source}: {', '.join(parts)}; {report.documents} documents, {report.chunks} passages")
+    output.result(line(f"{report.source}: {', '.join(parts)}; {report.documents} documents, {report.chunks} passages"))
     if report.readers_changed:
         output.result(f"readers changed on {report.readers_changed} documents")
     if not dry_run:

@@ -93,6 +93,8 @@ def doctor(context: Context) -> None:
     from rag_qdrant.usecases.diagnose import check_embedder, check_index, guarded  # noqa: PLC0415
 
     app = context.app
+    if app.viewer is not None:
+        raise UsageError("doctor looks at the whole index: leave --as out")
     checks = guarded("groups", lambda: _groups(context))
     checks += guarded("embedder", lambda: check_embedder(app.embedder))
 

@@ -14,12 +14,17 @@ from rag_qdrant.domain.rules import root_rule
 from rag_qdrant.errors import UsageError
 from rag_qdrant.ports import Embedder, Extractor, Tree
 from rag_qdrant.usecases.ingest.pipeline import Pipeline, current_revision
-from rag_qdrant.usecases.ingest.plan import IngestRequest, Plan, checked_tags, make_plan, readers_of
+from rag_qdrant.usecases.ingest.plan import IngestRequest, Plan, check_whole, checked_tags, make_plan, readers_of
 from rag_qdrant.usecases.ingest.sources import default_owner, find_source, finish, leased, owner_acl
-from rag_qdrant.usecases.readers import Change, set_readers
+from rag_qdrant.usecases.readers import Change, put_out, set_readers
+from rag_qdrant.usecases.removal import take_out
 from rag_qdrant.view import View
 
 __all__ = ["IngestReport", "IngestRequest", "Progress", "Silent", "default_owner", "ingest"]
+
+
+_TOLD = ("owner", "acl", "allow", "deny", "tags")
+"""What a sync tells a source about itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,27 +70,31 @@ def ingest(
     names = [tree.name for tree in trees]
     if len(set(names)) < len(names):
         raise UsageError(f"two of the paths are called {max(names, key=names.count)!r}: ingest them as two sources")
-    source = find_source(view, request.source or names[0], request.owner, now=time.time())
+    owner = request.owner or request.default_owner
+    source = find_source(view, request.source or names[0], owner, now=time.time())
     told = _told(source, request)
     with nullcontext(told) if request.dry_run else leased(view, told) as held:
         plan = make_plan(view, _told(held, request), trees, request, current_revision(embedder))
+        check_whole(view, plan, held)
         planned = time.monotonic()
         progress.start(len(plan.tasks), sum(task.file.bytes for task in plan.tasks))
         pipeline = Pipeline(view, plan, request, embedder=embedder, extractor=extractor, advance=progress.advance)
         if request.dry_run:
             pipeline.run()
             return _report(view, plan, pipeline, Change(), {"plan": planned - began})
+        # Before anything else: a sync that is cut off must not forget whom it was told to keep out.
+        finish(view, plan.source, {name: getattr(plan.source, name) for name in _TOLD})
         if plan.tasks:
             view.index.linger()
         changed = _readers(view, plan)
         _hide(view, plan)
-        _remove(view, [record for record in plan.removed if not _may_have_moved(record, plan)])
+        take_out(view, [record for record in plan.removed if not _may_have_moved(record, plan)])
         moved = pipeline.run()
-        _remove(view, [record for record in plan.removed if _may_have_moved(record, plan)])
+        _take_out_moved(view, plan, moved)
         _finish(view, plan, trees)
         view.flush()
         seconds = {"plan": planned - began, "total": time.monotonic() - began}
-        return _report(view, plan, pipeline, changed, seconds, frozenset(moved))
+        return _report(view, plan, pipeline, changed, seconds, len(moved))
 
 
 class Progress(Protocol):
@@ -144,7 +153,7 @@ def _readers(view: View, plan: Plan) -> Change:
 
 
 def _may_have_moved(record: DocumentRecord, plan: Plan) -> bool:
-    return any(task.record is None and task.file.bytes == record.bytes for task in plan.tasks)
+    return any(task.file.bytes == record.bytes for task in plan.tasks)
 
 
 def _hide(view: View, plan: Plan) -> None:
@@ -155,16 +164,21 @@ def _hide(view: View, plan: Plan) -> None:
         view.patch("document", In("document_id", waiting), {"state": "pending"})
 
 
-def _remove(view: View, records: Sequence[DocumentRecord]) -> None:
-    if records:
-        view.delete(In("document_id", tuple(record.id for record in records)))
+def _take_out_moved(view: View, plan: Plan, moved: Mapping[str, str]) -> None:
+    """Remove what was hidden; who was put out of it meanwhile is put out of it at its new place too."""
+    ids = tuple(record.id for record in plan.removed if _may_have_moved(record, plan))
+    if not ids:
+        return
+    for record in list(view.ledger(In("document_id", ids))):
+        if record.id in moved and record.overrides.unshared:
+            put_out(view, view.ledger(In("document_id", (moved[record.id],))), record.overrides)
+    take_out(view, list(view.ledger(In("document_id", ids))))
 
 
 def _finish(view: View, plan: Plan, trees: Sequence[Tree]) -> None:
     source = plan.source
     roots = {**source.roots, **{tree.name: f"{socket.gethostname()}:{tree.root}" for tree in trees}}
-    names = ("owner", "acl", "allow", "deny", "tags")
-    finish(view, source, {"synced": time.time(), "roots": roots, **{name: getattr(source, name) for name in names}})
+    finish(view, source, {"synced": time.time(), "roots": roots})
 
 
 def _report(
@@ -173,7 +187,7 @@ def _report(
     pipeline: Pipeline,
     changed: Change,
     seconds: dict[str, float],
-    moved: frozenset[str] = frozenset(),
+    moved: int = 0,
 ) -> IngestReport:
     outcome = pipeline.outcome
     stored = list(view.ledger(In("source_id", (plan.source.id,))))
@@ -185,7 +199,7 @@ def _report(
         updated=outcome.updated,
         unchanged=len(plan.unchanged) + outcome.touched,
         moved=outcome.moved,
-        removed=len(plan.removed) - len(moved),
+        removed=len(plan.removed) - moved,
         failed=tuple(sorted({**dict(plan.failed), **dict(outcome.failed)}.items())),
         skipped=tuple(plan.skipped),
         warnings=tuple(outcome.warnings),

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from rag_qdrant.domain.access import Overrides, principals
+from rag_qdrant.domain.access import Acl, Overrides, principals
 from rag_qdrant.domain.chunking import VERSION, passages
 from rag_qdrant.domain.documents import (
     Chunk,
@@ -26,6 +26,7 @@ from rag_qdrant.errors import UsageError
 from rag_qdrant.ports import Embedder, Extractor, FileRead, FileToRead, ReadOptions
 from rag_qdrant.usecases.ingest.plan import FileTask, IngestRequest, Plan, readers_of, with_embedded
 from rag_qdrant.usecases.ingest.sources import renew
+from rag_qdrant.usecases.readers import set_readers
 from rag_qdrant.view import View
 
 GROUP_CHUNKS = 64
@@ -53,6 +54,13 @@ class Work:
     vectors: Matrix | None = None
     """Those of the document that it was moved from; None means that they are to be made."""
     moved_from: DocumentRecord | None = None
+    put_out: Overrides = field(default_factory=Overrides)
+    """Those of other documents that held this content: who was put out of one stays out of the text."""
+
+    @property
+    def names_readers_anew(self) -> bool:
+        """Whether the file itself names other readers than it did."""
+        return self.task.record is not None and self.record.embedded_allow != self.task.record.embedded_allow
 
 
 @dataclass(kw_only=True)
@@ -92,18 +100,26 @@ class Pipeline:
         self._advance = advance
         self._revision = current_revision(embedder)
         self._gone: dict[str, list[DocumentRecord]] = {}
-        for record in plan.removed:
-            if record.revision and not record.reason:
-                self._gone.setdefault(record.content_hash, []).append(record)
+        for record in (*plan.removed, *plan.gone):
+            self._gone.setdefault(record.content_hash, []).append(record)
+        # Of a file that changed, the old content may stand somewhere else by now.
+        replaced = [task.record for task in plan.tasks if task.record is not None and not task.is_new]
+        overrides: dict[str, list[Overrides]] = {}
+        for record in (*plan.removed, *plan.gone):
+            overrides.setdefault(record.content_hash, []).append(record.overrides)
+        for record in replaced:
+            if record.overrides:
+                overrides.setdefault(record.content_hash, []).append(Overrides(unshared=record.overrides.unshared))
+        self._overrides = {name: reduce(Overrides.merged, each) for name, each in overrides.items() if name}
         self._flushed = time.monotonic()
 
-    def run(self) -> set[str]:
-        """Bring every file in; the ids of the removed documents that were found again elsewhere."""
+    def run(self) -> dict[str, str]:
+        """Bring every file in; the removed documents that were found again, to what they are now, by id."""
         group: list[Work] = []
-        moved: set[str] = set()
+        moved: dict[str, str] = {}
         for work in self._prepared():
             if work.moved_from is not None:
-                moved.add(work.moved_from.id)
+                moved[work.moved_from.id] = work.record.id
             group.append(work)
             if sum(len(each.chunks) for each in group) >= GROUP_CHUNKS or self._due():
                 self._commit(group)
@@ -159,15 +175,20 @@ class Pipeline:
         if self._request.dry_run:
             return
         stat = {"bytes": task.file.bytes, "mtime_ns": task.file.mtime_ns, "content_hash": read.content_hash}
-        if task.record is not None and task.record.revision and read.bytes:
+        if task.record is None:
+            record = self._record(task, None, read)
+            self._view.put([replace(record, state="failed", reason=reason, revision="", chunks=0, gaps="")])
+            return
+        this = In("document_id", (task.record.id,))
+        if task.record.revision and read.bytes:
             # The stored content stays as it was, and so does the hash that it had.
             del stat["content_hash"]
-            self._view.patch("document", In("document_id", (task.record.id,)), {**stat, "reason": reason})
+            self._view.patch("document", this, {**stat, "reason": reason})
             return
-        record = self._record(task, None, read)
-        self._view.put([replace(record, state="failed", reason=reason, revision="", chunks=0, gaps="")])
-        if task.record is not None:
-            self._view.delete(And((In("kind", ("chunk",)), In("document_id", (record.id,)))))
+        # Never the whole record: its readers may have been changed meanwhile.
+        empty = {"state": "failed", "reason": reason, "revision": "", "chunks": 0, "gaps": "", "pages": ()}
+        self._view.patch("document", this, {**stat, **empty})
+        self._view.delete(And((In("kind", ("chunk",)), this)))
 
     def _record(self, task: FileTask, extracted: Extracted | None, read: FileRead) -> DocumentRecord:
         source, file = self._plan.source, task.file
@@ -200,9 +221,11 @@ class Pipeline:
 
     def _chunked(self, task: FileTask, read: FileRead, extracted: Extracted, embedded: tuple[str, ...]) -> Work:
         record = replace(self._record(task, extracted, read), embedded_allow=embedded)
-        moved, overrides = self._origin(task, read) if task.record is None else (None, record.overrides)
+        inherited = self._overrides.get(read.content_hash, Overrides())
+        moved = self._origin(task, read) if task.is_new else None
+        overrides = inherited if task.record is None else record.overrides
         rules = with_embedded(task.decision, embedded)
-        full = f"{self._revision}-{revision(read.content_hash, record.title, self._request.encoding or '')[:20]}"
+        full = self._full_revision(record, read)
         acl = overrides.apply(rules) if task.record is None else record.acl
         record = replace(record, overrides=overrides, rules=rules, acl=acl, revision=full, state="ready")
         cut = passages(
@@ -238,27 +261,31 @@ class Pipeline:
             for ordinal, each in enumerate(cut)
         ]
         self.outcome.warnings.extend((record.document, warning) for warning in extracted.warnings)
-        vectors = self._moved_vectors(moved, full, len(chunks)) if moved else None
-        return Work(task=task, record=record, chunks=chunks, vectors=vectors, moved_from=moved)
+        vectors = self._moved_vectors(moved, record, read, len(chunks)) if moved else None
+        return Work(task=task, record=record, chunks=chunks, vectors=vectors, moved_from=moved, put_out=inherited)
 
-    def _origin(self, task: FileTask, read: FileRead) -> tuple[DocumentRecord | None, Overrides]:
-        """The removed document that a new file was, by its content, and the overrides that go with it.
-
-        Where several with this content have gone, nobody can tell which one it was: the tightest of them holds.
-        """
-        candidates = self._gone.get(read.content_hash, [])
+    def _origin(self, task: FileTask, read: FileRead) -> DocumentRecord | None:
+        """The removed document that a new file was, by its content; of several the one of its name, if there is one."""
+        candidates = [record for record in self._gone.get(read.content_hash, []) if record.state != "gone"]
         if not candidates:
-            return None, Overrides()
-        name = PurePosixPath(task.file.document).name
-        candidates.sort(key=lambda record: PurePosixPath(record.document).name != name)
-        overrides = reduce(Overrides.merged, (record.overrides for record in candidates))
-        return candidates.pop(0), overrides
-
-    def _moved_vectors(self, moved: DocumentRecord, full: str, number: int) -> Matrix | None:
-        """The vectors of the document at its old place; None if its text was embedded under another title."""
-        if moved.revision != full:
             return None
-        condition = And((In("document_id", (moved.id,)), In("revision", (full,))))
+        name = PurePosixPath(task.file.document).name
+        found = min(candidates, key=lambda record: PurePosixPath(record.document).name != name)
+        self._gone[read.content_hash].remove(found)
+        return found
+
+    def _full_revision(self, record: DocumentRecord, read: FileRead) -> str:
+        """The revision of one document: with its id, because another may have held the same text before."""
+        parts = (record.id, read.content_hash, record.title, self._request.encoding or "")
+        return f"{self._revision}-{revision(*parts)[:20]}"
+
+    def _moved_vectors(
+        self, moved: DocumentRecord, record: DocumentRecord, read: FileRead, number: int
+    ) -> Matrix | None:
+        """The vectors of the document at its old place; None if its text was embedded under another title."""
+        if moved.revision != self._full_revision(replace(record, id=moved.id), read):
+            return None
+        condition = And((In("document_id", (moved.id,)), In("revision", (moved.revision,))))
         found: dict[int, Vector] = {
             chunk.ordinal: vectors["dense"] for chunk, vectors in self._view.managed_vectors(condition) if vectors
         }
@@ -268,21 +295,23 @@ class Pipeline:
         """Make a group of documents findable: unfinished until all of it is written, then all at once."""
         for work in group:
             self.outcome.moved += work.moved_from is not None
-            self.outcome.added += work.task.record is None and work.moved_from is None
-            self.outcome.updated += work.task.record is not None
+            self.outcome.added += work.task.is_new and work.moved_from is None
+            self.outcome.updated += not work.task.is_new
         if not group or self._request.dry_run:
             return
+        self._tighten(group)
         self._begin(group)
         self._write(group)
-        self._settle(group)
+        group = self._settled(group)
         ids = tuple(work.record.id for work in group)
         revisions = tuple(work.record.revision for work in group)
         chunk, these = In("kind", ("chunk",)), In("document_id", ids)
-        self._view.patch("chunk", And((these, In("revision", revisions))), {"live": 1})
+        self._view.patch("chunk", In("revision", revisions), {"live": 1})
         if any(work.task.record for work in group):
             self._view.delete(And((chunk, these, Not(In("revision", revisions)))))
         for work in group:
             self._view.patch("document", In("document_id", (work.record.id,)), _content(work.record))
+        self._let_in(group)
         renew(self._view, self._plan.source)
         if self._due():
             self._view.flush()
@@ -315,19 +344,55 @@ class Pipeline:
             self.outcome.seconds_embed += embedded - began
             self.outcome.seconds_write += time.monotonic() - embedded
 
-    def _settle(self, group: Sequence[Work]) -> None:
-        """Give the new chunks the readers that their records have by now: somebody may have shared meanwhile."""
-        ids = tuple(work.record.id for work in group)
-        by_id = {work.record.id: work.record for work in group}
-        for record in list(self._view.ledger(In("document_id", ids))):
-            if record.access != by_id[record.id].access:
-                late = And((In("document_id", (record.id,)), Range(field="access", lt=record.access)))
-                self._view.patch("chunk", late, {"acl": record.acl, "access": record.access})
+    def _settled(self, group: Sequence[Work]) -> list[Work]:
+        """Give the new chunks the readers that their records have by now: somebody may have shared meanwhile.
+
+        Who shares from here on finds the chunks, and changes them too. A document that was removed meanwhile stays
+        away: the rest of the group is returned.
+        """
+        given = {work.record.id: work.record.access for work in group}
+        while True:
+            stored = {record.id: record for record in self._view.ledger(In("document_id", tuple(given)))}
+            late = [record for record in stored.values() if record.access != given[record.id]]
+            for record in late:
+                older = And((In("document_id", (record.id,)), Range(field="access", lt=record.access)))
+                self._view.patch("chunk", older, {"acl": record.acl, "access": record.access})
+                given[record.id] = record.access
+            if not late:
+                break
+        lost = tuple(name for name in given if name not in stored or stored[name].state == "gone")
+        if lost:
+            self._view.delete(And((In("kind", ("chunk",)), In("document_id", lost))))
+        return [work for work in group if work.record.id not in lost]
+
+    def _tighten(self, group: Sequence[Work]) -> None:
+        """Put out of the stored documents whom the new content puts out, before it comes."""
+        for work in group:
+            if work.task.record is None or not (work.names_readers_anew or work.put_out.unshared):
+                continue
+            both = sorted(set(work.record.embedded_allow) & set(work.task.record.embedded_allow))
+            self._set_readers(work, tuple(both))
+
+    def _let_in(self, group: Sequence[Work]) -> None:
+        """Let in whom the new content lets in, now that it is there."""
+        for work in group:
+            if work.names_readers_anew:
+                self._set_readers(work, work.record.embedded_allow)
+
+    def _set_readers(self, work: Work, embedded: tuple[str, ...]) -> None:
+        rules = with_embedded(work.task.decision, embedded)
+
+        def wanted(record: DocumentRecord) -> tuple[Acl, dict[str, object]]:
+            overrides = record.overrides.tightened(work.put_out)
+            account = {"rules": rules, "overrides": overrides, "embedded_allow": embedded}
+            return overrides.apply(rules), account
+
+        set_readers(self._view, self._view.ledger(In("document_id", (work.record.id,))), wanted)
 
 
 _CONTENT = (
     "type", "title", "state", "reason", "revision", "content_hash", "bytes", "mtime_ns", "modified", "chunks", "gaps",
-    "pages", "tags", "own_tags", "embedded_allow", "warnings",
+    "pages", "tags", "own_tags", "warnings",
 )  # fmt: skip
 """What a sync writes of a record that is there: never its readers, which others change meanwhile."""
 

@@ -1,7 +1,8 @@
 """What a sync would do, from the tree, its rules and the ledger alone: no file is opened for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from rag_qdrant.domain.access import Acl
 from rag_qdrant.domain.documents import DocumentRecord, SourceRecord
@@ -23,6 +24,8 @@ class IngestRequest:
 
     source: str | None = None
     owner: str | None = None
+    """A new owner, of what is there too; `default_owner` is that of a new source alone."""
+    default_owner: str | None = None
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] | None = None
     tags: Mapping[str, str] | None = None
@@ -41,6 +44,11 @@ class FileTask:
     decision: Decision
     record: DocumentRecord | None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the index holds nothing of it, unless it be the overrides of a file that was gone."""
+        return self.record is None or self.record.state == "gone"
+
 
 @dataclass(kw_only=True)
 class Plan:
@@ -50,6 +58,7 @@ class Plan:
     revoke: list[DocumentRecord] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
     removed: list[DocumentRecord] = field(default_factory=list)
+    gone: list[DocumentRecord] = field(default_factory=list)
     tasks: list[FileTask] = field(default_factory=list)
     unchanged: list[DocumentRecord] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -63,27 +72,64 @@ def make_plan(view: View, source: SourceRecord, trees: Sequence[Tree], request: 
     where so much has gone that it looks like half a checkout, unless removals are confirmed.
     """
     ledger = {record.document: record for record in view.ledger(In("source_id", (source.id,)))}
-    plan = Plan(source=source)
+    plan = Plan(source=source, gone=[record for record in ledger.values() if record.state == "gone"])
     for tree in trees:
         if not request.confirm_removals:
             check_root(source, tree.name, str(tree.root))
         _plan_tree(plan, tree, ledger, request, current)
     if not request.confirm_removals:
-        _check_removals(plan, len(ledger))
+        _check_removals(plan, len(ledger) - len(plan.gone))
     return plan
+
+
+def check_whole(view: View, plan: Plan, stored: SourceRecord) -> None:
+    """Refuse to change a source's owner or own readers by a sync of a part of it: the rest would not be told."""
+    told = plan.source
+    if (told.owner, told.allow, told.deny) == (stored.owner, stored.allow, stored.deny):
+        return
+    looked_at = {*plan.decisions, *(record.id for record in (*plan.removed, *plan.gone))}
+    others = [record for record in view.ledger(In("source_id", (told.id,))) if record.id not in looked_at]
+    if others:
+        raise UsageError(
+            f"--owner, --allow and --deny change all of source {told.source!r}, and this sync does not look at "
+            f"{others[0].document} and {len(others) - 1} more: ingest all of its folders together"
+        )
 
 
 def plan_readers(view: View, source: SourceRecord, tree: Tree) -> Plan:
-    """The decisions of a tree's rules for what is stored of it, and nothing else."""
+    """The decisions of a tree's rules for those of its files that are stored, and nothing else.
+
+    Of a document whose file is not in the tree nobody looked at the rules beside it: it keeps its readers.
+    """
+    check_root(source, tree.name, str(tree.root))
     rules, broken = _parsed(tree)
     root = root_rule(source.allow, source.deny)
     plan = Plan(source=source, failed=[(f"{tree.name}/{folder}".rstrip("/"), reason) for folder, reason in broken])
+    present = {file.document: file for file in tree.files}
     for record in view.ledger(In("source_id", (source.id,))):
-        relative = record.document.removeprefix(f"{tree.name}/")
-        if relative != record.document and not _under(relative, broken):
-            plan.decisions[record.id] = decide(relative, rules, root=root, owner=source.owner)
-            plan.revoke.append(record)
+        file = present.get(record.document)
+        if file is not None and not _under(file.relative, broken):
+            decision = _decided(
+                plan, record, file, partial(decide, file.relative, rules, root=root, owner=source.owner)
+            )
+            if decision is not None:
+                plan.decisions[record.id] = decision
+                plan.revoke.append(record)
     return plan
+
+
+def _decided(
+    plan: Plan, record: DocumentRecord | None, file: FoundFile, make: Callable[[], Decision]
+) -> Decision | None:
+    """The readers of one file; if there are too many, that file alone fails and keeps what it had."""
+    try:
+        decision = make()
+        if record is not None:
+            readers_of(record, decision)
+    except UsageError as error:
+        plan.failed.append((file.document, str(error)))
+        return None
+    return decision
 
 
 def _stale(record: DocumentRecord, current: str) -> bool:
@@ -95,7 +141,8 @@ def _plan_tree(
     plan: Plan, tree: Tree, ledger: Mapping[str, DocumentRecord], request: IngestRequest, current: str
 ) -> None:
     rules, broken = _parsed(tree)
-    root = root_rule(plan.source.allow, plan.source.deny)
+    source = plan.source
+    root = root_rule(source.allow, source.deny)
     plan.failed.extend((f"{tree.name}/{folder}".rstrip("/"), reason) for folder, reason in broken)
     plan.skipped.extend((f"{tree.name}/{name}", reason) for name, reason in tree.skipped)
     seen = set()
@@ -103,15 +150,17 @@ def _plan_tree(
         seen.add(file.document)
         if _under(file.relative, broken):
             continue
-        decision = decide(file.relative, rules, root=root, owner=plan.source.owner)
-        _plan_file(
-            plan, FileTask(file=file, tree=tree, decision=decision, record=ledger.get(file.document)), request, current
-        )
+        record = ledger.get(file.document)
+        decision = _decided(plan, record, file, partial(decide, file.relative, rules, root=root, owner=source.owner))
+        if decision is None:
+            continue
+        _plan_file(plan, FileTask(file=file, tree=tree, decision=decision, record=record), request, current)
     if tree.whole:
         prefix = f"{tree.name}/"
         for document, record in ledger.items():
             relative = document.removeprefix(prefix)
-            if document.startswith(prefix) and document not in seen and not _under(relative, broken):
+            known = document.startswith(prefix) and record.state != "gone"
+            if known and document not in seen and not _under(relative, broken):
                 plan.removed.append(record)
 
 
@@ -148,7 +197,7 @@ def _under(relative: str, broken: Sequence[tuple[str, str]]) -> bool:
 
 def _check_removals(plan: Plan, documents: int) -> None:
     # A file that went to another place is found again by its size; the exact look comes when it is read.
-    sizes = [task.file.bytes for task in plan.tasks if task.record is None]
+    sizes = [task.file.bytes for task in plan.tasks if task.is_new]
     gone = 0
     for record in plan.removed:
         if record.bytes in sizes:

@@ -4,11 +4,11 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rag_qdrant.domain.access import Acl, Principals
+from rag_qdrant.domain.access import Acl, principal
 from rag_qdrant.domain.documents import SourceRecord, source_id
 from rag_qdrant.domain.filters import And, In
 from rag_qdrant.errors import IndexBusy, StateConflict, UsageError
@@ -32,7 +32,11 @@ def find_source(view: View, name: str, owner: str | None, *, now: float) -> Sour
         raise UsageError(f"{len(found)} sources are called {name!r}: say whose with --owner")
     if found:
         return found[0]
-    return SourceRecord(id=source_id(owner, name), source=name, owner=owner, created=now, acl=owner_acl(owner))
+    number = 0
+    # It may be another's by now, who was given the source: a former owner starts a new one.
+    while view.is_taken(new := source_id(owner, name, number)):
+        number += 1
+    return SourceRecord(id=new, source=name, owner=owner, created=now, acl=owner_acl(owner))
 
 
 def check_root(source: SourceRecord, name: str, root: str) -> None:
@@ -96,7 +100,7 @@ def finish(view: View, source: SourceRecord, fields: Mapping[str, object]) -> No
     view.patch("source", And((In("id", (source.id,)), In("lease", (source.lease,)))), fields)
 
 
-def default_owner(owner: str | None, viewer: Principals | None, user: str | None) -> str | None:
-    """Who owns a new source: `--owner`, else the first `--as user:`, else RAG_USER, else nobody."""
-    users = sorted(name for name in viewer or () if name.startswith("user:"))
-    return owner or (users[0] if users else None) or user
+def default_owner(names: Sequence[str], user: str | None) -> str | None:
+    """Who owns a new source without `--owner`: the first `--as user:`, else RAG_USER, else nobody."""
+    users = [name for name in map(principal, names) if name.startswith("user:")]
+    return users[0] if users else user

@@ -102,22 +102,27 @@ def connect(folder: Path) -> RemoteShard | None:
         return None
 
 
+# The started process forks before it imports anything and ends: its child is nobody's zombie, whoever lives longer.
+# -P: without it a module in the current folder would be run.
+_START = (
+    "import os, sys\n"
+    "if os.fork(): os._exit(0)\n"
+    "from rag_qdrant.adapters.indexes.edge.holder import main\n"
+    "sys.exit(main(sys.argv[1]))"
+)
+
+
 def spawn_holder(folder: Path) -> None:
     """Start a process that owns the shard, and wait until it answers or says why not."""
-    command = [sys.executable, "-m", "rag_qdrant.adapters.indexes.edge.holder", str(folder)]
+    command = [sys.executable, "-P", "-c", _START, str(folder)]
     # Its own session: Ctrl-C in the terminal must not end it before its client has put things in order.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
-    assert process.stdout is not None
-    with process.stdout as answers:
-        line = answers.readline()
+    with subprocess.Popen(  # noqa: S603 - this very program
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
     if not line:
-        raise Unreachable(f"the process that should hold the index at {folder} ended at once (status {process.wait()})")
+        raise Unreachable(f"the process that should hold the index at {folder} ended before it answered")
     told = json.loads(line)
     if "error" in told:
-        process.wait()
         raise BY_NAME.get(told["error"], RagError)(told["message"])
-    _CHILDREN.append(process)
-
-
-_CHILDREN: list[subprocess.Popen[bytes]] = []
-"""Kept so that they are reaped by the interpreter, not warned about: they end on their own."""

@@ -61,7 +61,7 @@ class Claim:
 
 
 def _command() -> str:
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])[:200]
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])[:100]
 
 
 def holder_of(folder: Path) -> str:
@@ -102,6 +102,8 @@ def prepare(folder: Path, create: IndexMeta | None) -> None:
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the index folder {folder}: {error.strerror}") from error
+    if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
     if not os.access(folder, os.W_OK):
         raise UsageError(f"cannot write in the index folder {folder}: the engine needs to, to read as well")
 

@@ -1,12 +1,12 @@
 """The process that owns a shard while several commands use it: every call of the engine holds the interpreter's lock.
 
-`python -m rag_qdrant.adapters.indexes.edge.holder FOLDER` opens the shard, answers on a socket in the folder (0600),
-and ends when its last client has gone.
+It opens the shard, answers on a socket in the folder (0600), and ends when its last client has gone.
 """
 
 import contextlib
 import json
 import signal
+import struct
 import sys
 import threading
 import time
@@ -22,6 +22,7 @@ from rag_qdrant.errors import RagError
 GRACE_S = 0.3
 """How long the holder stays after its last client: the next command of a script finds it still there."""
 FIRST_CLIENT_S = 20.0
+MAX_REQUEST_BYTES = 1 << 30
 VERBS = frozenset(
     {"meta", "put", "search", "page", "patch", "readers", "delete", "count", "facet", "flush", "purge", "optimize"}
 )
@@ -63,13 +64,14 @@ class Holder:
     def _attend(self, connection: "Connection[Any, Any]") -> None:
         try:
             while True:
-                request = connection.recv_bytes()
+                request = connection.recv_bytes(MAX_REQUEST_BYTES)
                 with self._calls:
                     answer = self._answer(request)
                 connection.send_bytes(answer)
         except (EOFError, OSError):
-            connection.close()
+            pass  # the client has gone, or sent more than any client of ours would
         finally:
+            connection.close()
             with self._calls:
                 self._clients -= 1
                 self._idle_since = time.monotonic()
@@ -90,12 +92,13 @@ class Holder:
             return pack(["ok", value])
         except RagError as error:
             return pack(["error", type(error).__name__, str(error)])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, RecursionError, struct.error) as error:
             return pack(["error", "RagError", f"the index process could not answer: {error!r}"])
 
 
-def main(folder: Path) -> int:
+def main(place: str) -> int:
     """Own the folder's shard until the last client has gone; one JSON line on stdout says how opening went."""
+    folder = Path(place)
     try:
         with Claim(folder, purpose="holds the index for several commands"), bound_path(folder) as path:
             shard = open_shard(folder, None)
@@ -121,7 +124,3 @@ def _tell(line: dict[str, Any]) -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

@@ -219,12 +219,11 @@ class EdgeShard:
                 qe.ScrollRequest(limit=_ALL_VALUES, filter=condition, with_payload=False, with_vector=False)
             )
             ids = [record.id for record in records]
-            for start in range(0, len(ids), 8 * BATCH):
-                part = ids[start : start + 8 * BATCH]
-                if given:
-                    self._open.update(qe.UpdateOperation.set_payload(part, given))
-                if removed:
-                    self._open.update(qe.UpdateOperation.delete_payload(part, removed))
+            # One operation, whatever its size: it is one entry of the log, so that a kill leaves all of it or nothing.
+            if ids and given:
+                self._open.update(qe.UpdateOperation.set_payload(ids, given))
+            if ids and removed:
+                self._open.update(qe.UpdateOperation.delete_payload(ids, removed))
         return [str(each) for each in ids]
 
     def readers(self, ids: Sequence[str]) -> list[Any]:
