@@ -1,10 +1,11 @@
 """Two ways to do one thing, timed in turns in one run: on a busy machine only the ratio says something."""
 
+import gc
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 Timed = Callable[[], float]
 """Does its work once and says how many seconds the part that counts took."""
@@ -38,7 +39,10 @@ def process(*command: str) -> Timed:
 
 def compare(pairs: Sequence[Pair], *, rounds: int, warmups: int = 1) -> None:
     """Time every pair A B A B, `rounds` times after `warmups`, and print the table."""
-    rows: list[tuple[str, ...]] = [("", "ours", "bare", "ratio", "each round", "target")]
+    # The benchmark's own data would slow the collector down for whoever makes more objects.
+    gc.collect()
+    gc.freeze()
+    rows: list[tuple[str, ...]] = [("", "ours", "bare", "ratio", "middle half", "target")]
     for pair in pairs:
         for _ in range(warmups):
             pair.ours()
@@ -52,8 +56,8 @@ def compare(pairs: Sequence[Pair], *, rounds: int, warmups: int = 1) -> None:
 
 def _row(pair: Pair, taken: Sequence[tuple[float, float]]) -> tuple[str, ...]:
     ours, bare = median(each for each, _ in taken), median(each for _, each in taken)
-    ratios = sorted(one / other for one, other in taken)
-    spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+    low, _, high = quantiles([one / other for one, other in taken], n=4)
+    spread = f"{low:.2f} to {high:.2f}"
     return (
         pair.name,
         f"{ours * 1e3:.4g} ms",

@@ -11,7 +11,7 @@ import qdrant_edge as qe
 
 from benchmarks import bare
 from benchmarks.corpus import META, corpus, passage, sentences, unit_rows
-from benchmarks.pairs import Pair, compare, seconds
+from benchmarks.pairs import Pair, Timed, compare, seconds
 from rag_qdrant.adapters.indexes.edge import open_index
 from rag_qdrant.adapters.indexes.payload import to_payload
 from rag_qdrant.domain.access import Groups, principals
@@ -38,29 +38,17 @@ def main() -> None:
             print(
                 f"{view.count_chunks()} of {CHUNKS} chunks may be read, {view.count_chunks(_where())} pass the filter"
             )
-            ours, legs = [_ours(view, each) for each in queries], [_bare(shard, each) for each in queries]
-            compare(
-                [
-                    Pair(
-                        name=f"search {CHUNKS} chunks, hybrid, filtered",
-                        ours=lambda: _each(ours),
-                        bare=lambda: _each(legs),
-                        target=2.0,
-                    )
-                ],
-                rounds=15,
-            )
+            ours = _in_turn([_ours(view, each) for each in queries])
+            legs = _in_turn([_bare(shard, each) for each in queries])
+            name = f"search {CHUNKS} chunks, hybrid, filtered"
+            compare([Pair(name=name, ours=ours, bare=legs, target=2.0)], rounds=20 * QUERIES, warmups=QUERIES)
         shard.close()
 
 
-def _each(calls: list[Callable[[], object]]) -> float:
-    """The mean of one call."""
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return seconds(run) / len(calls)
+def _in_turn(calls: list[Callable[[], object]]) -> Timed:
+    """One call at each time, of the next query."""
+    coming = cycle(calls)
+    return lambda: seconds(next(coming))
 
 
 def _where() -> In:
