@@ -174,7 +174,8 @@ def _report(
     moved: frozenset[str] = frozenset(),
 ) -> IngestReport:
     outcome = pipeline.outcome
-    stored = list(view.ledger(In("source_id", (plan.source.id,))))
+    same = not (plan.tasks or plan.removed or changed.documents)
+    stored = plan.ledger if same else tuple(view.ledger(In("source_id", (plan.source.id,))))
     listed = [record for record in stored if record.revision]
     readers = Counter(name for record in listed for name in record.acl.allow - record.acl.deny)
     return IngestReport(

@@ -47,6 +47,8 @@ class Plan:
     """The work of one sync, in the order in which it is done."""
 
     source: SourceRecord
+    ledger: Sequence[DocumentRecord] = ()
+    """What is stored of the source, as the plan found it."""
     revoke: list[DocumentRecord] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
     removed: list[DocumentRecord] = field(default_factory=list)
@@ -63,7 +65,7 @@ def make_plan(view: View, source: SourceRecord, trees: Sequence[Tree], request: 
     where so much has gone that it looks like half a checkout, unless removals are confirmed.
     """
     ledger = {record.document: record for record in view.ledger(In("source_id", (source.id,)))}
-    plan = Plan(source=source)
+    plan = Plan(source=source, ledger=tuple(ledger.values()))
     for tree in trees:
         if not request.confirm_removals:
             check_root(source, tree.name, str(tree.root))
