@@ -1,11 +1,13 @@
 """The command line's frame: commands registered, errors of ours to one line and an exit code."""
 
+import gc
 import sys
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from rag_qdrant import registry
 from rag_qdrant.cli.commands import register
 from rag_qdrant.cli.output import safe
 from rag_qdrant.errors import EXIT_INTERRUPTED, RagError
@@ -41,12 +43,14 @@ def root(
 
 root.__doc__ = HELP
 register(app)
-for _plugin in entry_points(group="rag_qdrant.commands"):
+for _plugin in registry.installed(registry.COMMANDS).values():
     _plugin.load()(app)
 
 
 def main() -> None:
     """Run a command; the process's exit code is that of CLI.md."""
+    # Records come by the ten thousand and hold no cycles: looking for some all the time takes a quarter of a sync.
+    gc.set_threshold(50_000, 20, 20)
     try:
         app()
     except RagError as error:

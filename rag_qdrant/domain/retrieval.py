@@ -1,6 +1,6 @@
 """Queries, hits, and how the legs of a hybrid search are fused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -70,6 +70,8 @@ def in_order(scored: Sequence[Scored], *, tie: float = TIE) -> list[Scored]:
     """
     ranked = sorted(scored, key=lambda each: (-each[1], each[0]))
     starts = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(ranked)) if a[1] - b[1] > tie), len(ranked)]
+    if len(starts) > len(ranked):
+        return ranked
     return [each for start, end in pairwise(starts) for each in sorted(ranked[start:end])]
 
 
@@ -91,10 +93,11 @@ def fuse(legs: Mapping[str, Sequence[Scored]], weights: Mapping[str, float], lim
     return in_order(list(total.items()))[:limit]
 
 
-def leg_ranks(legs: Mapping[str, Sequence[Scored]]) -> dict[str, dict[str, LegScore]]:
-    """For each id, where each leg put it."""
-    found: dict[str, dict[str, LegScore]] = {}
+def leg_ranks(legs: Mapping[str, Sequence[Scored]], wanted: Iterable[str]) -> dict[str, dict[str, LegScore]]:
+    """For each of the ids that are wanted, where each leg put it."""
+    found: dict[str, dict[str, LegScore]] = {point: {} for point in wanted}
     for name, scored in legs.items():
         for rank, (point, score) in enumerate(in_order(scored), start=1):
-            found.setdefault(point, {})[name] = LegScore(rank=rank, score=score)
+            if point in found:
+                found[point][name] = LegScore(rank=rank, score=score)
     return found

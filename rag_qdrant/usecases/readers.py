@@ -73,19 +73,28 @@ def _apply(
     condition = And((In("document_id", ids), In("access", (access,))))
     points = view.patch(None, condition, {"acl": acl, "access": access + 1})
     late: list[DocumentRecord] = []
-    done = 0
+    done: list[tuple[DocumentRecord, Fields]] = []
     for record in list(view.ledger(In("document_id", ids))):
         if record.access == access + 1 and record.acl == acl:
-            _, fields = wanted(record)
-            view.patch("document", _exactly(record), fields)
-            done += 1
+            done.append((record, wanted(record)[1]))
         else:
             late.append(record)
-    return max(points - done, 0), late
+    for fields, alike in _alike(done):
+        view.patch("document", _exactly(*alike), fields)
+    return max(points - len(done), 0), late
 
 
-def _exactly(record: DocumentRecord) -> And:
-    return And((In("document_id", (record.id,)), In("access", (record.access,))))
+def _alike(accounts: Iterable[tuple[DocumentRecord, Fields]]) -> list[tuple[Fields, list[DocumentRecord]]]:
+    """The records that get the same fields, together: one write for many."""
+    found: dict[tuple[tuple[str, object], ...], tuple[Fields, list[DocumentRecord]]] = {}
+    for record, fields in accounts:
+        found.setdefault(tuple(fields.items()), (fields, []))[1].append(record)
+    return list(found.values())
+
+
+def _exactly(*records: DocumentRecord) -> And:
+    """These documents, while their count of changes is what it is now; it is the same for all of them."""
+    return And((In("document_id", tuple(record.id for record in records)), In("access", (records[0].access,))))
 
 
 def _widening(acl: Acl, members: list[DocumentRecord]) -> bool:

@@ -86,7 +86,7 @@ def found_rows(
 ) -> list[FoundRow]:
     """The fused answer of the legs with the payloads of its hits; `fetch` reads them in the same scope again."""
     best = fuse(legs, query.weights, query.limit)
-    ranks = leg_ranks(legs)
+    ranks = leg_ranks(legs, [point for point, _ in best])
     payloads = fetch([point for point, _ in best])
     return [
         (point, payloads[point], score, {name: asdict(leg) for name, leg in ranks[point].items()})

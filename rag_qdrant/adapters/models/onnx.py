@@ -42,6 +42,10 @@ class _Files:
     pooling: Pooling = "mean"
     query_prefix: str = ""
     document_prefix: str = ""
+    sha256: tuple[str, str] | None = None
+    """Of model and tokenizer, where both were checked a moment ago."""
+    dim: int | None = None
+    """The length of a vector, where the files are known: a sync of what did not change loads no model."""
 
 
 class OnnxEmbedder:
@@ -56,14 +60,17 @@ class OnnxEmbedder:
     def fingerprint(self) -> str:
         """A hash of weights, tokenizer, pooling, prefixes and limit."""
         files = self._files
-        parts = [_sha256(files.model), _sha256(files.tokenizer), files.pooling, str(files.max_tokens)]
+        hashes = files.sha256 or (_sha256(files.model), _sha256(files.tokenizer))
+        parts = [*hashes, files.pooling, str(files.max_tokens)]
         return hashlib.sha256("\x1f".join([*parts, files.query_prefix, files.document_prefix]).encode()).hexdigest()[
             :32
         ]
 
     @cached_property
     def dim(self) -> int:
-        """The length of a vector, from the model's output."""
+        """The length of a vector: known of the packaged model, else from the model's output."""
+        if self._files.dim is not None:
+            return self._files.dim
         size = self._quick.get_outputs()[0].shape[-1]
         return size if isinstance(size, int) else int(self.embed(["dimension"], role="document").shape[1])
 
@@ -138,7 +145,11 @@ def open_embedder(name: str) -> OnnxEmbedder:
     """The packaged model by its name, or the model in a folder."""
     if name in ("", DEFAULT):
         files = _Files(
-            model=_packaged(*_MODEL, _MODEL_SHA256), tokenizer=_packaged(*_TOKENIZER, _TOKENIZER_SHA256), max_tokens=256
+            model=_packaged(*_MODEL, _MODEL_SHA256),
+            tokenizer=_packaged(*_TOKENIZER, _TOKENIZER_SHA256),
+            max_tokens=256,
+            sha256=(_MODEL_SHA256, _TOKENIZER_SHA256),
+            dim=384,
         )
         return OnnxEmbedder(f"onnx:{DEFAULT}", files)
     folder = Path(name).expanduser()

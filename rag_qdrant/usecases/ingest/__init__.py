@@ -75,7 +75,7 @@ def ingest(
     told = _told(source, request)
     with nullcontext(told) if request.dry_run else leased(view, told) as held:
         plan = make_plan(view, _told(held, request), trees, request, current_revision(embedder))
-        check_whole(view, plan, held)
+        check_whole(plan, held)
         planned = time.monotonic()
         progress.start(len(plan.tasks), sum(task.file.bytes for task in plan.tasks))
         pipeline = Pipeline(view, plan, request, embedder=embedder, extractor=extractor, advance=progress.advance)
@@ -190,7 +190,8 @@ def _report(
     moved: int = 0,
 ) -> IngestReport:
     outcome = pipeline.outcome
-    stored = list(view.ledger(In("source_id", (plan.source.id,))))
+    same = not (plan.tasks or plan.removed or changed.documents)
+    stored = plan.ledger if same else tuple(view.ledger(In("source_id", (plan.source.id,))))
     listed = [record for record in stored if record.revision]
     readers = Counter(name for record in listed for name in record.acl.allow - record.acl.deny)
     return IngestReport(

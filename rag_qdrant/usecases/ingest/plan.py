@@ -55,6 +55,8 @@ class Plan:
     """The work of one sync, in the order in which it is done."""
 
     source: SourceRecord
+    ledger: Sequence[DocumentRecord] = ()
+    """What is stored of the source, as the plan found it."""
     revoke: list[DocumentRecord] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
     removed: list[DocumentRecord] = field(default_factory=list)
@@ -72,7 +74,8 @@ def make_plan(view: View, source: SourceRecord, trees: Sequence[Tree], request: 
     where so much has gone that it looks like half a checkout, unless removals are confirmed.
     """
     ledger = {record.document: record for record in view.ledger(In("source_id", (source.id,)))}
-    plan = Plan(source=source, gone=[record for record in ledger.values() if record.state == "gone"])
+    gone = [record for record in ledger.values() if record.state == "gone"]
+    plan = Plan(source=source, ledger=tuple(ledger.values()), gone=gone)
     for tree in trees:
         if not request.confirm_removals:
             check_root(source, tree.name, str(tree.root))
@@ -82,13 +85,13 @@ def make_plan(view: View, source: SourceRecord, trees: Sequence[Tree], request: 
     return plan
 
 
-def check_whole(view: View, plan: Plan, stored: SourceRecord) -> None:
+def check_whole(plan: Plan, stored: SourceRecord) -> None:
     """Refuse to change a source's owner or own readers by a sync of a part of it: the rest would not be told."""
     told = plan.source
     if (told.owner, told.allow, told.deny) == (stored.owner, stored.allow, stored.deny):
         return
     looked_at = {*plan.decisions, *(record.id for record in (*plan.removed, *plan.gone))}
-    others = [record for record in view.ledger(In("source_id", (told.id,))) if record.id not in looked_at]
+    others = [record for record in plan.ledger if record.id not in looked_at]
     if others:
         raise UsageError(
             f"--owner, --allow and --deny change all of source {told.source!r}, and this sync does not look at "

@@ -4,9 +4,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rag_qdrant.adapters.indexes.edge.folder import SOCKET, bound_path, is_ours
 from rag_qdrant.adapters.indexes.stored import FoundRow, Rows
@@ -16,6 +15,9 @@ from rag_qdrant.domain.documents import IndexMeta, Kind
 from rag_qdrant.domain.filters import Filter
 from rag_qdrant.domain.retrieval import Matrix, Query, Vector
 from rag_qdrant.errors import BY_NAME, RagError, Unreachable
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 
 class RemoteShard:
@@ -89,6 +91,8 @@ def connect(folder: Path) -> RemoteShard | None:
     """The holder's shard, if somebody answers on the folder's socket."""
     if not is_ours(folder / SOCKET):
         return None
+    from multiprocessing.connection import Client  # noqa: PLC0415 - 20 ms that nobody pays without a holder
+
     try:
         with bound_path(folder) as path:
             connection = Client(path, family="AF_UNIX")
