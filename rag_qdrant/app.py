@@ -24,12 +24,22 @@ class App:
     resolved: Resolved
     as_names: tuple[str, ...] = ()
 
+    @property
+    def groups_file(self) -> Path:
+        """Where the groups are looked for."""
+        return (self.resolved.settings.groups or self.resolved.config_folder / "principals.toml").expanduser()
+
+    @property
+    def index_spec(self) -> str:
+        """The index of the settings, with the place that `edge:` stands for."""
+        spec = self.resolved.settings.index
+        return f"edge:{self.resolved.data_folder / 'index'}" if spec in ("edge:", "edge") else spec
+
     @cached_property
     def groups(self) -> Groups:
         """The groups file, read now; a file that was named must be there."""
-        named = self.resolved.settings.groups
-        path = (named or self.resolved.config_folder / "principals.toml").expanduser()
-        if named is None and not os.path.lexists(path):
+        path = self.groups_file
+        if self.resolved.settings.groups is None and not os.path.lexists(path):
             return Groups()
         try:
             return groups_from_mapping(tomllib.loads(path.read_text(encoding="utf-8-sig")))
@@ -96,9 +106,7 @@ class App:
     def open_index(self, *, create: bool = False) -> Index:
         """The index of the settings; made if `create`."""
         settings = self.resolved.settings
-        opener, place = registry.index_opener(settings.index)
-        if settings.index in ("edge:", "edge"):
-            place = str(self.resolved.data_folder / "index")
+        opener, place = registry.index_opener(self.index_spec)
         name = settings.collection
         if not name or name.startswith(".") or "/" in name or "\\" in name or len(name) > 100:
             raise UsageError(f"no collection {name!r}; letters, digits, - and _ make a name")
@@ -162,7 +170,7 @@ class App:
         settings = self.resolved.settings
         return ReaderPool(
             seconds=settings.read_timeout_s,
-            max_bytes=settings.max_file_mb << 20,
+            max_bytes=settings.max_file_mb * 1_000_000,
             memory_bytes=settings.read_memory_mb << 20,
         )
 

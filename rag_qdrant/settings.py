@@ -33,9 +33,10 @@ def _home_folder(environ: Mapping[str, str], variable: str, below_home: str) -> 
     return home / ("Library/Application Support" if sys.platform == "darwin" else below_home) / APP
 
 
-def _setting(default: Any, description: str, *, variable: str, example: str = "") -> Any:
+def _setting(default: Any, description: str, *, variable: str, example: str = "", positive: bool = False) -> Any:
     extra: dict[str, Any] = {"variable": variable, "example": example}
-    return Field(default=default, description=description, json_schema_extra=extra)
+    bounds: dict[str, Any] = {"gt": 0, "allow_inf_nan": False} if positive else {}
+    return Field(default=default, description=description, json_schema_extra=extra, **bounds)
 
 
 class Settings(BaseModel):
@@ -76,10 +77,15 @@ class Settings(BaseModel):
         100.0,
         "BM25's average length in a new index, in terms: a public constant, so that no hidden text moves a score.",
         variable="RAG_BM25_AVERAGE_LENGTH",
+        positive=True,
     )
-    max_file_mb: int = _setting(200, "Larger files are failures.", variable="RAG_MAX_FILE_MB")
-    read_timeout_s: float = _setting(60.0, "Seconds that a file's parser may take.", variable="RAG_READ_TIMEOUT_S")
-    read_memory_mb: int = _setting(2048, "Memory that a file's parser may take.", variable="RAG_READ_MEMORY_MB")
+    max_file_mb: int = _setting(200, "Larger files are failures.", variable="RAG_MAX_FILE_MB", positive=True)
+    read_timeout_s: float = _setting(
+        60.0, "Seconds that a file's parser may take.", variable="RAG_READ_TIMEOUT_S", positive=True
+    )
+    read_memory_mb: int = _setting(
+        2048, "Memory that a file's parser may take.", variable="RAG_READ_MEMORY_MB", positive=True
+    )
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,10 @@ def resolve(
     if env_file is not None and not env_file.is_file():
         raise UsageError(f"no file {str(env_file)!r} for --env-file")
     path = env_file or Path(".env")
-    dotenv = dotenv_values(path) if path.is_file() else {}
+    try:
+        dotenv = dotenv_values(path) if path.is_file() else {}
+    except (UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} cannot be read as UTF-8 text: {error}") from error
     values: dict[str, object] = {}
     origins: dict[str, Origin] = {}
     for name in Settings.model_fields:

@@ -183,7 +183,7 @@ def test_forbidden_and_unknown_are_the_same_answer(filled: Cli) -> None:
 
 def test_share_and_unshare_say_whom_and_how_many(filled: Cli) -> None:
     ran = filled("share", "hr/pay.txt", "user:ben")
-    assert (ran.out, ran.err) == ("changed 1 documents, 1 passages\n", "letting user:ben read 1 documents\n")
+    assert (ran.out, ran.err) == ("changed 1 document, 1 passage\n", "letting user:ben read 1 document\n")
     assert "hr/pay.txt" in filled("search", "pay", "--as", "user:ben").out
     ran = filled("unshare", "hr/pay.txt", "user:ben", "--json")
     assert ran.json == {"documents": 1, "chunks": 1}
@@ -269,7 +269,7 @@ def test_remove_asks_and_purge_leaves_no_text_on_the_disk(filled: Cli, folder: P
         (("search", "x", "--groups", "none.toml"), 2, "no groups file"),
         (("search", "x", "--env-file", "none.env"), 2, "none.env"),
         (("ask", ""), 2, "empty"),
-        (("ingest", "nowhere"), 3, "no file or folder 'nowhere'"),
+        (("ingest", "nowhere"), 2, "no file or folder 'nowhere'"),
         (("ingest", "hr", "--allow", "ben"), 2, "user:NAME"),
         (("ingest", "hr", "--tag", "a b=c"), 2, "tag name"),
         (("ingest", "hr", "--owner", "ben"), 2, "user:NAME"),

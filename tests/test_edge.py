@@ -127,13 +127,14 @@ def test_a_full_disk_refuses_the_write_and_keeps_what_was_there(
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, shard.ROOM - 1))
         for write in (
             lambda: fill(index, WORLD),
-            lambda: index.delete(ALL, Administrator()),
             lambda: index.patch(None, ALL, Administrator(), {"live": 0}),
             index.purge,
         ):
-            with pytest.raises(OutOfSpace, match="MB free"):
+            with pytest.raises(OutOfSpace, match="MB are free"):
                 write()
         assert index.count("chunk", ALL, Administrator()) == len(WORLD.chunks)
+    assert count(tmp_path) == len(WORLD.chunks)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, shard.OPENING_ROOM - 1))
     with pytest.raises(OutOfSpace):
         count(tmp_path)
     monkeypatch.undo()
@@ -202,7 +203,7 @@ def test_a_folder_with_a_long_path_can_be_held_too(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_a_folder_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot make"):
+    with pytest.raises(UsageError, match="choose another --index"):
         edge.open_index(str(tmp_path / "file"), collection="docs", create=worlds.META)
 
 

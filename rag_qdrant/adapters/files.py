@@ -12,7 +12,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from rag_qdrant.domain.rules import FILE_NAME
-from rag_qdrant.errors import NothingFound, UsageError
+from rag_qdrant.errors import UsageError
 from rag_qdrant.ports import FoundFile, Tree
 
 IGNORE_FILES = (".gitignore", ".ragignore")
@@ -57,7 +57,7 @@ def find_tree(path: Path, selection: Selection) -> Tree:
     try:
         resolved = path.expanduser().resolve(strict=True)
     except (OSError, RuntimeError) as error:
-        raise NothingFound(f"no file or folder {str(path)!r}") from error
+        raise UsageError(f"no file or folder {str(path)!r}; to drop what is indexed, rag-qdrant remove") from error
     single = not resolved.is_dir()
     if single and not resolved.is_file():
         raise UsageError(f"{path} is neither a file nor a folder")

@@ -1,6 +1,7 @@
 """The command line's frame: commands registered, errors of ours to one line and an exit code."""
 
 import gc
+import io
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -51,11 +52,18 @@ def main() -> None:
     """Run a command; the process's exit code is that of CLI.md."""
     # Records come by the ten thousand and hold no cycles: looking for some all the time takes a quarter of a sync.
     gc.set_threshold(50_000, 20, 20)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a character gets its number: no command fails for it.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except RagError as error:
         sys.stderr.write(f"rag-qdrant: {safe(error)}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"rag-qdrant: {safe(error)}\n")
+        sys.exit(RagError.exit_code)
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED:
             sys.stderr.write("rag-qdrant: interrupted; what was finished is kept\n")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -100,14 +101,31 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
+def number(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> number(1, "passage"), number(2, "passage")
+    ('1 passage', '2 passages')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def table(rows: Sequence[Sequence[object]]) -> str:
     """Columns side by side, as wide as they need to be."""
-    cells = [[line(cell) for cell in row] for row in rows]
+    cells = [[_shortened(line(cell)) for cell in row] for row in rows]
     widths = [max(_columns(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
     return "\n".join(
         "  ".join(cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     )
+
+
+def _shortened(text: str) -> str:
+    """A cell without its middle, where a terminal would break the table for it; whole where a program reads."""
+    most = max(shutil.get_terminal_size().columns // 2, 20)
+    if not sys.stdout.isatty() or len(text) <= most:
+        return text
+    return f"{text[: most // 3]}…{text[-(most - most // 3 - 1) :]}"
 
 
 def _columns(text: str) -> int:

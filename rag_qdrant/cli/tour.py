@@ -2,8 +2,10 @@
 
 import shutil
 import time
+from contextlib import redirect_stdout
 from dataclasses import replace
 from importlib.resources import as_file, files
+from io import StringIO
 from pathlib import Path
 
 from rag_qdrant.app import App
@@ -27,6 +29,14 @@ class Tour:
 
     def run(self) -> None:
         """The steps, in order; the index stays, so that a newcomer can go on with it."""
+        if self._output.json:
+            with redirect_stdout(StringIO()) as shown:
+                self._steps()
+            self._output.data({"index": f"edge:{self._place}", "collection": "tour", "shown": shown.getvalue()})
+        else:
+            self._steps()
+
+    def _steps(self) -> None:
         began = time.monotonic()
         shutil.rmtree(self._place, ignore_errors=True)
         with as_file(files("rag_qdrant") / "tour") as tour:

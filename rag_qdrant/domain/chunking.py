@@ -22,8 +22,10 @@ SMALL = 3
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
-# Not after the number of a list or heading: "4. Lisbon office" is one sentence.
-SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\W\d\.)(?<!\W\d\d\.)[\"'”’)\]]*\s+|(?<=[。！？．])|\n[ \t\r]*\n")
+# Not after the number of a list or heading, nor an initial: "4. Lisbon office" and "By Richard A. Galanti" are one.
+SENTENCE_END = re.compile(
+    r"(?<=[.!?…])(?<!\W\d\.)(?<!\W\d\d\.)(?<!\W[A-Z]\.)[\"'”’)\]]*\s+|(?<=[。！？．])|\n[ \t\r]*\n"
+)
 _LINE_END = re.compile(r"\n")
 _JOINERS = frozenset({"\u200d", "\ufe0e", "\ufe0f"})
 

@@ -54,8 +54,9 @@ def snippet(text: str, query: str, *, width: int = 240) -> str:
     places = sorted({match.start() for word in words for match in re.finditer(re.escape(word), lowered)})
     best = max(places, key=lambda start: sum(start <= other < start + width for other in places), default=0)
     start = max(flat.rfind(" ", 0, max(best - 30, 0)) + 1, 0) if best > 30 else 0
-    end = flat.find(" ", start + width)
-    return ("… " if start else "") + flat[start : end if end > 0 else len(flat)] + (" …" if end > 0 else "")
+    end = flat.find(" ", start + width, start + width + 40)
+    end = end if end > 0 else min(start + width, len(flat))
+    return ("… " if start else "") + flat[start:end] + (" …" if end < len(flat) else "")
 
 
 def passage(number: int, hit: Hit) -> str:
@@ -64,7 +65,8 @@ def passage(number: int, hit: Hit) -> str:
     date = datetime.fromtimestamp(chunk.modified, tz=UTC).date().isoformat()
     section = " > ".join(part for part in chunk.section if part != chunk.title)
     head = " | ".join(part for part in (chunk.title, section, place(hit), date) if part)
-    return f"[{number}] {head}\n{chunk.text}"
+    # A name may hold a line break, and the head is one line.
+    return f"[{number}] {' '.join(head.split())}\n{chunk.text}"
 
 
 def build(question: str, hits: Sequence[Hit], *, nonce: str, budget: int, count_tokens: CountTokens) -> Prompt:

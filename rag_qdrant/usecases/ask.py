@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from rag_qdrant.ports import ChatModel, Embedder, Message
 from rag_qdrant.usecases.search import search
 from rag_qdrant.view import View
 
-PASSAGES = 8
 BUDGET_TOKENS = 3000
 """The prompt's size where no chat model says how much it takes."""
 ANSWER_TOKENS = 700
@@ -49,7 +48,7 @@ class Answer:
 
 def retrieve(view: View, query: Query, *, embedder: Embedder) -> list[Hit]:
     """The passages that a question is answered from."""
-    return search(view, replace(query, limit=max(query.limit, PASSAGES)), embedder=embedder)
+    return search(view, query, embedder=embedder)
 
 
 def prompt_for(query: Query, hits: Sequence[Hit], *, embedder: Embedder, chat: ChatModel | None = None) -> Prompt:
@@ -132,7 +131,8 @@ def extract(query: Query, hits: Sequence[Hit], *, embedder: Embedder) -> Answer:
         for cosine, each in zip(cosines, sentences, strict=True)
     ]
     order = np.argsort(-np.asarray(worth), kind="stable")
-    best = [sentences[i] for i in order if worth[i] >= worth[order[0]] - 0.15][:SENTENCES]
+    near = [sentences[i] for i in order if worth[i] >= worth[order[0]] - 0.15]
+    best = list({" ".join(each.text.split()): each for each in reversed(near)}.values())[::-1][:SENTENCES]
     numbers = {chunk: number for number, chunk in enumerate(dict.fromkeys(each.hit.chunk.id for each in best), start=1)}
     text = "\n".join(f"{' '.join(each.text.split())} [{numbers[each.hit.chunk.id]}]" for each in best)
     citations = tuple(
@@ -185,13 +185,14 @@ def _sentences(hit: Hit) -> Iterator[_Sentence]:
         position = end
 
 
-_PIECE_END = re.compile(rf"{SENTENCE_END.pattern}|\n(?=\|)")
-"""A table is quoted by its rows."""
+_PIECE_END = re.compile(rf"{SENTENCE_END.pattern}|\n(?=\|)|(?m:^#{{1,6}}[ \t][^\n]*\n)")
+"""A table is quoted by its rows, and a heading is no part of what stands below it."""
 
 
 def _is_heading(text: str, hit: Hit) -> bool:
     words = " ".join(text.strip("#= -").split()).lower()
-    return text.startswith("#") or any(words in part.lower() for part in (hit.chunk.title, *hit.chunk.section))
+    marked = re.fullmatch(r"#{1,6}[ \t][^\n]*", text) is not None and hit.chunk.type == "markdown"
+    return marked or words in {part.lower() for part in (hit.chunk.title, *hit.chunk.section)}
 
 
 _COMMON = frozenset(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rag_qdrant.cli.options import Context
-from rag_qdrant.cli.output import line
+from rag_qdrant.cli.output import line, number
 from rag_qdrant.errors import RagError, UsageError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def share(context: Context, document: Target, principals: Who) -> None:
     added = _principals(principals)
     with context.app.open_index() as index:
         view = context.app.view(index)
-        number = len(managed(view, document))
-        context.output.note(f"letting {', '.join(sorted(added))} read {number} documents")
+        found = len(managed(view, document))
+        context.output.note(f"letting {', '.join(sorted(added))} read {number(found, 'document')}")
         changed = share(view, document, added)
         denied = {name for each in managed(view, document) for name in added & each.acl.deny}
     for name in sorted(denied):
@@ -57,7 +57,7 @@ def _changed(context: Context, changed: "Change") -> None:
     if context.output.json:
         context.output.data({"documents": changed.documents, "chunks": changed.chunks})
     else:
-        context.output.result(f"changed {changed.documents} documents, {changed.chunks} passages")
+        context.output.result(f"changed {number(changed.documents, 'document')}, {number(changed.chunks, 'passage')}")
 
 
 def acl_show(context: Context, document: Target) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rag_qdrant.cli.options import Context
-from rag_qdrant.cli.output import as_csv, line, moment, table
+from rag_qdrant.cli.output import as_csv, line, moment, number, table
 from rag_qdrant.errors import NothingFound, UsageError
 
 if TYPE_CHECKING:
@@ -107,13 +107,14 @@ def remove(
     with context.app.open_index() as index:
         view = context.app.view(index)
         records = to_remove(view, targets)
-        confirm(context, f"remove {len(records)} documents from the index?", yes=yes)
+        confirm(context, f"remove {number(len(records), 'document')} from the index?", yes=yes)
         removed = take_out(view, targets)
     if context.output.json:
         context.output.data({"documents": removed.documents, "chunks": removed.chunks})
     else:
-        context.output.result(f"removed {removed.documents} documents, {removed.chunks} passages")
+        context.output.result(f"removed {number(removed.documents, 'document')}, {number(removed.chunks, 'passage')}")
         context.output.note("their text stays in the index's files until rag-qdrant purge")
+        context.output.note("the next sync of their folder brings them back, unless the files go or are excluded")
 
 
 def purge(context: Context, yes: Yes = False) -> None:
@@ -122,7 +123,7 @@ def purge(context: Context, yes: Yes = False) -> None:
 
     with context.app.open_index() as index:
         view = context.app.view(index)
-        confirm(context, f"rebuild the index, {view.count_chunks()} passages?", yes=yes)
+        confirm(context, f"rebuild the index, {number(view.count_chunks(), 'passage')}?", yes=yes)
         rebuild(view)
     context.output.note("purged")
     if context.output.json:

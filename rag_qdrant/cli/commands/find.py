@@ -1,6 +1,7 @@
 """`search`, `ask`, `show` and `embed`: what a person looks for, and what the models say of it."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -97,8 +98,12 @@ def _query(text: str, mode: str, limit: int, where: "Filter | None") -> "Query":
         raise UsageError(f"--mode {mode}; write {', '.join(MODES)}")
     if not 1 <= limit <= MAX_HITS:
         raise UsageError(f"--limit {limit}; write 1 or more, at most {MAX_HITS}")
-    # An argument in another encoding has lone surrogates, which nothing behind here takes.
-    return Query(text=text.encode("utf-8", "replace").decode(), mode=chosen, limit=limit, where=where)
+    try:
+        # An argument that is not in the locale's encoding comes with lone surrogates.
+        decoded = os.fsencode(text).decode() if not text.isascii() else text
+    except UnicodeError as error:
+        raise UsageError("the query is not UTF-8 text") from error
+    return Query(text=decoded, mode=chosen, limit=limit, where=where)
 
 
 def _run(context: Context, wanted: "list[Query]") -> "tuple[list[list[Hit]], dict[str, float | None]]":
@@ -240,7 +245,7 @@ def _print_answer(context: Context, answer: "Answer") -> None:
 
     output = context.output
     if answer.model is None:
-        output.note("no chat model: these are the documents' own sentences (set RAG_CHAT for a written answer)")
+        output.note("no chat model: these are the documents' own sentences")
     if output.json:
         output.data(
             {

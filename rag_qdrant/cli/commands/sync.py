@@ -1,5 +1,6 @@
 """`ingest`: folders into the index, once or for as long as they change."""
 
+import codecs
 import sys
 import time
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rag_qdrant.cli.options import Context
-from rag_qdrant.cli.output import line
+from rag_qdrant.cli.output import line, number
 from rag_qdrant.errors import NothingFound, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def ingest(  # noqa: PLR0913 - one parameter an option
         allow=tuple(allow) or None,
         deny=tuple(deny) or None,
         tags=_tags(tag) if tag else None,
-        encoding=encoding,
+        encoding=_encoding(encoding),
         retry_failed=retry_failed,
         confirm_removals=confirm_removals,
         dry_run=dry_run,
@@ -130,6 +131,13 @@ def _owner(name: str | None) -> str | None:
     return owner
 
 
+def _encoding(name: str | None) -> str | None:
+    try:
+        return None if name is None else codecs.lookup(name).name
+    except LookupError as error:
+        raise UsageError(f"no encoding {name!r}; write one such as shift_jis, cp1252 or utf-16-le") from error
+
+
 def _tags(entries: list[str]) -> dict[str, str]:
     from rag_qdrant.domain.where import tag_entry  # noqa: PLC0415
 
@@ -188,21 +196,24 @@ def _tell(context: Context, report: "IngestReport", *, dry_run: bool) -> None:
         output.data(_as_json(report))
         return
     verb = "would be " if dry_run else ""
+    for change, document in report.changes:
+        (output.result if dry_run else output.detail)(line(f"{verb}{change}: {document}"))
     done = ((report.added, "added"), (report.updated, "updated"), (report.moved, "moved"), (report.removed, "removed"))
-    parts = [f"{number} {verb}{word}" for number, word in done if number]
+    parts = [f"{count} {verb}{word}" for count, word in done if count]
     parts += [f"{report.unchanged} unchanged"] if report.unchanged or not parts else []
     parts += [f"{len(report.failed)} failed"] if report.failed else []
-    parts += [f"{len(report.skipped)} skipped"] if report.skipped else []
-    output.result(line(f"{report.source}: {', '.join(parts)}; {report.documents} documents, {report.chunks} passages"))
+    parts += [f"{len(report.skipped)} skipped (-v names them)"] if report.skipped else []
+    held = f"{number(report.documents, 'document')}, {number(report.chunks, 'passage')}"
+    output.result(line(f"{report.source}: {', '.join(parts)}; {held}"))
     if report.readers_changed:
-        output.result(f"readers changed on {report.readers_changed} documents")
+        output.result(f"readers changed on {number(report.readers_changed, 'document')}")
     if not dry_run:
         output.result(f"who can read it: {_who(report)}")
 
 
 def _who(report: "IngestReport") -> str:
     ranked = sorted(report.readers.items(), key=lambda each: (-each[1], each[0]))
-    parts = [f"{name} {number}" for name, number in ranked[:8]]
+    parts = [f"{name} {count}" for name, count in ranked[:8]]
     parts += [f"and {len(ranked) - 8} more"] if len(ranked) > 8 else []
     if report.unreadable:
         parts.append(f"nobody but administrators {report.unreadable} (share them with --allow, .ragacl.toml or share)")
@@ -219,6 +230,7 @@ def _as_json(report: "IngestReport") -> dict[str, object]:
         "removed": report.removed,
         "failed": [{"path": path, "reason": reason} for path, reason in report.failed],
         "skipped": [{"path": path, "reason": reason} for path, reason in report.skipped],
+        "changes": [{"change": change, "path": path} for change, path in report.changes],
         "documents": report.documents,
         "chunks": report.chunks,
         "readers": dict(sorted(report.readers.items())),

@@ -129,9 +129,10 @@ def config_show(context: Context) -> None:
 
     resolved = context.app.resolved
     rows = []
+    places = {"groups": str(context.app.groups_file), "index": context.app.index_spec}
     for name in Settings.model_fields:
         value = getattr(resolved.settings, name)
-        shown = None if value is None else str(value)
+        shown = places.get(name) or (None if value is None else str(value))
         rows.append({"setting": variable_of(name), "value": shown, "from": resolved.origins[name]})
     if context.output.json:
         context.output.data({"settings": rows, "leaves_the_machine": []})

@@ -39,6 +39,8 @@ class IngestReport:
     removed: int
     failed: tuple[tuple[str, str], ...]
     skipped: tuple[tuple[str, str], ...]
+    changes: tuple[tuple[str, str], ...]
+    """What happened to which document: added, updated, moved, removed."""
     warnings: tuple[tuple[str, str], ...]
     documents: int
     chunks: int
@@ -80,8 +82,8 @@ def ingest(
         progress.start(len(plan.tasks), sum(task.file.bytes for task in plan.tasks))
         pipeline = Pipeline(view, plan, request, embedder=embedder, extractor=extractor, advance=progress.advance)
         if request.dry_run:
-            pipeline.run()
-            return _report(view, plan, pipeline, Change(), {"plan": planned - began})
+            moved = pipeline.run()
+            return _report(view, plan, pipeline, Change(), {"plan": planned - began}, moved)
         # Before anything else: a sync that is cut off must not forget whom it was told to keep out.
         finish(view, plan.source, {name: getattr(plan.source, name) for name in _TOLD})
         if plan.tasks:
@@ -94,7 +96,7 @@ def ingest(
         _finish(view, plan, trees)
         view.flush()
         seconds = {"plan": planned - began, "total": time.monotonic() - began}
-        return _report(view, plan, pipeline, changed, seconds, len(moved))
+        return _report(view, plan, pipeline, changed, seconds, moved)
 
 
 class Progress(Protocol):
@@ -187,20 +189,24 @@ def _report(
     pipeline: Pipeline,
     changed: Change,
     seconds: dict[str, float],
-    moved: int = 0,
+    moved: Mapping[str, str],
 ) -> IngestReport:
     outcome = pipeline.outcome
     same = not (plan.tasks or plan.removed or changed.documents)
     stored = plan.ledger if same else tuple(view.ledger(In("source_id", (plan.source.id,))))
     listed = [record for record in stored if record.revision]
+    removed = [("removed", record.document) for record in plan.removed if record.id not in moved]
+    changes = sorted(outcome.changes + removed, key=lambda each: each[::-1])
+    count = Counter(change for change, _ in changes)
     readers = Counter(name for record in listed for name in record.acl.allow - record.acl.deny)
     return IngestReport(
         source=plan.source.source,
-        added=outcome.added,
-        updated=outcome.updated,
+        added=count["added"],
+        updated=count["updated"],
         unchanged=len(plan.unchanged) + outcome.touched,
-        moved=outcome.moved,
-        removed=len(plan.removed) - moved,
+        moved=count["moved"],
+        removed=count["removed"],
+        changes=tuple(changes),
         failed=tuple(sorted({**dict(plan.failed), **dict(outcome.failed)}.items())),
         skipped=tuple(plan.skipped),
         warnings=tuple(outcome.warnings),

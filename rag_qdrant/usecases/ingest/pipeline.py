@@ -67,9 +67,8 @@ class Work:
 class Outcome:
     """What came of the files."""
 
-    added: int = 0
-    updated: int = 0
-    moved: int = 0
+    changes: list[tuple[str, str]]
+    """What happened to which document: added, updated, moved."""
     touched: int = 0
     failed: list[tuple[str, str]]
     embedded: int = 0
@@ -91,7 +90,7 @@ class Pipeline:
         extractor: Extractor,
         advance: Advance,
     ) -> None:
-        self.outcome = Outcome(failed=[], warnings=[])
+        self.outcome = Outcome(failed=[], warnings=[], changes=[])
         self._view = view
         self._plan = plan
         self._request = request
@@ -294,9 +293,8 @@ class Pipeline:
     def _commit(self, group: Sequence[Work]) -> None:
         """Make a group of documents findable: unfinished until all of it is written, then all at once."""
         for work in group:
-            self.outcome.moved += work.moved_from is not None
-            self.outcome.added += work.task.is_new and work.moved_from is None
-            self.outcome.updated += not work.task.is_new
+            change = "moved" if work.moved_from else "added" if work.task.is_new else "updated"
+            self.outcome.changes.append((change, work.record.document))
         if not group or self._request.dry_run:
             return
         self._tighten(group)

@@ -46,8 +46,8 @@ class FileTask:
 
     @property
     def is_new(self) -> bool:
-        """Whether the index holds nothing of it, unless it be the overrides of a file that was gone."""
-        return self.record is None or self.record.state == "gone"
+        """Whether the index holds no text of it: it was never read whole, or was gone."""
+        return self.record is None or not self.record.revision
 
 
 @dataclass(kw_only=True)
@@ -80,7 +80,7 @@ def make_plan(view: View, source: SourceRecord, trees: Sequence[Tree], request: 
         if not request.confirm_removals:
             check_root(source, tree.name, str(tree.root))
         _plan_tree(plan, tree, ledger, request, current)
-    if not request.confirm_removals:
+    if not (request.confirm_removals or request.dry_run):
         _check_removals(plan, len(ledger) - len(plan.gone))
     return plan
 
@@ -175,7 +175,7 @@ def _plan_file(plan: Plan, task: FileTask, request: IngestRequest, current: str)
     plan.decisions[record.id] = task.decision
     plan.revoke.append(record)
     same = record.bytes == file.bytes and record.mtime_ns == file.mtime_ns
-    if not same or _stale(record, current) or (record.reason and request.retry_failed):
+    if not same or _stale(record, current) or (record.reason and (request.retry_failed or request.encoding)):
         plan.tasks.append(task)
     elif record.reason:
         plan.failed.append((record.document, record.reason))

@@ -94,18 +94,20 @@ def bound_path(folder: Path) -> Iterator[str]:
 
 def prepare(folder: Path, create: IndexMeta | None) -> None:
     """Make the folder, for its owner alone; without `create` it must be there."""
-    if not (folder / SHARD).exists() and not (folder / f"{SHARD}.old").exists() and create is None:
-        raise NothingFound(f"there is no index at {folder} yet: rag-qdrant ingest FOLDER makes one")
     try:
+        if not (folder / SHARD).exists() and not (folder / f"{SHARD}.old").exists() and create is None:
+            raise NothingFound(f"there is no index at {folder} yet: rag-qdrant ingest FOLDER makes one")
         for each in (folder.parent, folder):
             if not each.exists():
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make the index folder {folder}: {error.strerror}") from error
+        raise UsageError(f"cannot use the index folder {folder} ({error.strerror}): choose another --index") from error
     if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     if not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write in the index folder {folder}: the engine needs to, to read as well")
+        raise UsageError(
+            f"cannot write in {folder}, which the engine needs to for reading too: copy the index to a place of yours"
+        )
 
 
 def open_shard(folder: Path, create: IndexMeta | None) -> EdgeShard:

@@ -35,6 +35,10 @@ EXACT_CHUNKS = 100_000
 """Views of at most this many chunks are searched exactly."""
 ROOM = 64 << 20
 """Bytes that stay free: a full disk kills the process with SIGBUS, and the engine's log grows by 32 MB at a time."""
+OPENING_ROOM = 8 << 20
+"""Bytes that opening and removing need: who has a full disk must be able to look, and to make room."""
+CREATION_ROOM = 160 << 20
+"""An empty shard is 132 MB where the file system keeps no holes."""
 _LIVE = In("live", (1,))
 _ALL_VALUES = 1 << 30
 
@@ -54,12 +58,13 @@ def translated(doing: str) -> Iterator[None]:
         raise
 
 
-def check_room(folder: Path, wanted: int) -> None:
-    """Refuse a write that could fill the disk."""
+def check_room(folder: Path, wanted: int, *, spare: int = ROOM) -> None:
+    """Refuse what could fill the disk."""
     free = shutil.disk_usage(folder).free
-    if free < ROOM + wanted:
+    if free < spare + wanted:
         raise OutOfSpace(
-            f"{free >> 20} MB free where the index lies ({folder}), {(ROOM + wanted) >> 20} MB needed: nothing written"
+            f"nothing was changed, {free >> 20} MB are free where the index lies ({folder}) and "
+            f"{(spare + wanted) >> 20} MB are needed: free some, or choose another --index"
         )
 
 
@@ -89,7 +94,7 @@ class EdgeShard:
     @classmethod
     def create(cls, folder: Path, meta: IndexMeta) -> "EdgeShard":
         """A new shard with its payload indexes made before the first point, and the collection's account in it."""
-        check_room(folder.parent, 0)
+        check_room(folder.parent, CREATION_ROOM)
         with translated("create the index"):
             shard = qe.EdgeShard.create(str(folder), _config(meta.dim))
             for fields, kind in (
@@ -106,7 +111,7 @@ class EdgeShard:
     @classmethod
     def load(cls, folder: Path) -> "EdgeShard | None":
         """The shard that lies there; None where making it was interrupted before it carried its account."""
-        check_room(folder.parent, 0)
+        check_room(folder.parent, 0, spare=OPENING_ROOM)
         # A killed optimisation leaves these for ever.
         shutil.rmtree(folder / "temp_segments", ignore_errors=True)
         with translated(f"open the index at {folder.parent}"):
@@ -245,7 +250,7 @@ class EdgeShard:
     def delete(self, where: Filter, scope: Scope) -> int:
         """Remove points; how many."""
         condition = compiled(None, And((where, _NOT_META)), scope)
-        check_room(self._folder, 0)
+        check_room(self._folder, 0, spare=OPENING_ROOM)
         self._known_points = None
         with translated("remove from the index"):
             number: int = self._open.count(qe.CountRequest(exact=True, filter=condition))
