@@ -11,6 +11,7 @@ import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,3 +233,20 @@ def test_a_large_collection_is_quantised_and_still_finds_the_nearest(
             right += len({hit.chunk.id for hit in hits} & set(nearest))
             found += 10
         assert right / found >= 0.995
+
+
+def test_a_change_of_any_size_is_one_entry_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = worlds.world(np.random.default_rng(3), 1500)
+    with edge.open_index(str(tmp_path), collection="docs", create=worlds.META) as index:
+        fill(index, world)
+        made: list[int] = []
+        real = qe.UpdateOperation.set_payload
+
+        def counted(ids: list[Any], payload: dict[str, object]) -> object:
+            made.append(len(ids))
+            return real(ids, payload)
+
+        monkeypatch.setattr(qe, "UpdateOperation", type("U", (), {"set_payload": staticmethod(counted)}))
+        changed = index.patch(None, ALL, Administrator(), {"access": 1})
+        assert made == [changed]
+        assert changed > 4000

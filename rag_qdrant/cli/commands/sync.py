@@ -179,6 +179,10 @@ class Bar:
         rate = f"{self._files / max(time.monotonic() - self._began, 0.001):.1f}/s"
         self._bar.update(self._task, advance=1, rate=rate, name=line(document)[-40:])
 
+    def embedded(self, document: str, done: int, passages: int) -> None:
+        """Show how far a large file is: its passages take longer than its reading."""
+        self._bar.update(self._task, name=f"{done}/{passages} passages, {line(document)[-40:]}")
+
     def close(self) -> None:
         """Take the bar away."""
         self._bar.stop()

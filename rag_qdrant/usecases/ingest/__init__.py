@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from rag_qdrant.domain.documents import DocumentRecord, SourceRecord
 from rag_qdrant.domain.filters import In
@@ -16,6 +15,7 @@ from rag_qdrant.ports import Embedder, Extractor, Tree
 from rag_qdrant.usecases.ingest.pipeline import Pipeline, current_revision
 from rag_qdrant.usecases.ingest.plan import IngestRequest, Plan, check_whole, checked_tags, make_plan, readers_of
 from rag_qdrant.usecases.ingest.sources import default_owner, find_source, finish, leased, owner_acl
+from rag_qdrant.usecases.ingest.work import Progress
 from rag_qdrant.usecases.readers import Change, put_out, set_readers
 from rag_qdrant.usecases.removal import take_out
 from rag_qdrant.view import View
@@ -60,7 +60,7 @@ def ingest(
     *,
     embedder: Embedder,
     extractor: Extractor,
-    progress: "Progress",
+    progress: Progress,
 ) -> IngestReport:
     """Bring a source up to date with folders and files.
 
@@ -80,7 +80,7 @@ def ingest(
         check_whole(plan, held)
         planned = time.monotonic()
         progress.start(len(plan.tasks), sum(task.file.bytes for task in plan.tasks))
-        pipeline = Pipeline(view, plan, request, embedder=embedder, extractor=extractor, advance=progress.advance)
+        pipeline = Pipeline(view, plan, request, embedder=embedder, extractor=extractor, progress=progress)
         if request.dry_run:
             moved = pipeline.run()
             return _report(view, plan, pipeline, Change(), {"plan": planned - began}, moved)
@@ -99,22 +99,6 @@ def ingest(
         return _report(view, plan, pipeline, changed, seconds, moved)
 
 
-class Progress(Protocol):
-    """Told how a sync goes on."""
-
-    def start(self, files: int, size: int) -> None:
-        """So many files and bytes are to be read."""
-        ...
-
-    def advance(self, size: int, document: str) -> None:
-        """A file is done with."""
-        ...
-
-    def close(self) -> None:
-        """It is over."""
-        ...
-
-
 class Silent:
     """A Progress that tells nobody."""
 
@@ -122,6 +106,9 @@ class Silent:
         """Nothing is said."""
 
     def advance(self, size: int, document: str) -> None:
+        """Nothing is said."""
+
+    def embedded(self, document: str, done: int, passages: int) -> None:
         """Nothing is said."""
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Files to live chunks, in groups: read ahead, embed, write unlive, make live, and only then let the old ones go."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from pathlib import PurePosixPath
 
@@ -26,6 +26,7 @@ from rag_qdrant.errors import UsageError
 from rag_qdrant.ports import Embedder, Extractor, FileRead, FileToRead, ReadOptions
 from rag_qdrant.usecases.ingest.plan import FileTask, IngestRequest, Plan, readers_of, with_embedded
 from rag_qdrant.usecases.ingest.sources import renew
+from rag_qdrant.usecases.ingest.work import Outcome, Progress, Work
 from rag_qdrant.usecases.readers import set_readers
 from rag_qdrant.view import View
 
@@ -35,46 +36,10 @@ SLICE = 64
 """Chunks embedded and written at a time, within a large document too."""
 FLUSH_S = 2.0
 
-Advance = Callable[[int, str], None]
-"""Told after each file: the bytes that are done with it, and its name."""
-
 
 def current_revision(embedder: Embedder) -> str:
     """What the revisions of chunks made now start with: chunker, limit and embedder."""
     return revision(VERSION, str(embedder.max_tokens), embedder.fingerprint)[:12]
-
-
-@dataclass(kw_only=True)
-class Work:
-    """One file on its way into the index."""
-
-    task: FileTask
-    record: DocumentRecord
-    chunks: list[Chunk]
-    vectors: Matrix | None = None
-    """Those of the document that it was moved from; None means that they are to be made."""
-    moved_from: DocumentRecord | None = None
-    put_out: Overrides = field(default_factory=Overrides)
-    """Those of other documents that held this content: who was put out of one stays out of the text."""
-
-    @property
-    def names_readers_anew(self) -> bool:
-        """Whether the file itself names other readers than it did."""
-        return self.task.record is not None and self.record.embedded_allow != self.task.record.embedded_allow
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What came of the files."""
-
-    changes: list[tuple[str, str]]
-    """What happened to which document: added, updated, moved."""
-    touched: int = 0
-    failed: list[tuple[str, str]]
-    embedded: int = 0
-    seconds_embed: float = 0.0
-    seconds_write: float = 0.0
-    warnings: list[tuple[str, str]]
 
 
 class Pipeline:
@@ -88,7 +53,7 @@ class Pipeline:
         *,
         embedder: Embedder,
         extractor: Extractor,
-        advance: Advance,
+        progress: Progress,
     ) -> None:
         self.outcome = Outcome(failed=[], warnings=[], changes=[])
         self._view = view
@@ -96,7 +61,7 @@ class Pipeline:
         self._request = request
         self._embedder = embedder
         self._extractor = extractor
-        self._advance = advance
+        self._progress = progress
         self._revision = current_revision(embedder)
         self._gone: dict[str, list[DocumentRecord]] = {}
         for record in (*plan.removed, *plan.gone):
@@ -137,7 +102,7 @@ class Pipeline:
             work = self._work(task, read)
             if work is not None:
                 yield work
-            self._advance(task.file.bytes, task.file.document)
+            self._progress.advance(task.file.bytes, task.file.document)
 
     def _to_read(self, task: FileTask) -> FileToRead:
         record = task.record
@@ -338,6 +303,7 @@ class Pipeline:
             rows = [work.vectors[place] if work.vectors is not None else next(made) for _, work, place in part]
             embedded = time.monotonic()
             self._view.put([chunk for chunk, _, _ in part], {"dense": np.stack(rows)})
+            self._progress.embedded(part[-1][0].document, start + len(part), len(chunks))
             self.outcome.embedded += len(missing)
             self.outcome.seconds_embed += embedded - began
             self.outcome.seconds_write += time.monotonic() - embedded
