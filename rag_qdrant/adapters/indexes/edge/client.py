@@ -119,9 +119,14 @@ _START = (
 def spawn_holder(folder: Path) -> None:
     """Start a process that owns the shard, and wait until it answers or says why not."""
     command = [sys.executable, "-P", "-c", _START, str(folder)]
-    # Its own session: Ctrl-C in the terminal must not end it before its client has put things in order.
+    # Its own session: Ctrl-C in the terminal must not end it before its client has put things in order. No stderr: it
+    # outlives the command, whose readers would wait for it.
     with subprocess.Popen(  # noqa: S603 - this very program
-        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -103,7 +103,8 @@ def main(place: str) -> int:
         with Claim(folder, purpose="holds the index for several commands"), bound_path(folder) as path:
             shard = open_shard(folder, None)
             try:
-                with Listener(path, family="AF_UNIX") as listener:
+                # Whoever removes the folder while it is held takes the socket's name too.
+                with contextlib.suppress(FileNotFoundError), Listener(path, family="AF_UNIX") as listener:
                     Path(path).chmod(0o600)
                     holder = Holder(shard, listener)
                     signal.signal(signal.SIGTERM, holder.stop)
