@@ -90,6 +90,12 @@ class View:
             assert isinstance(point, SourceRecord)
             yield point
 
+    def manages(self, owner: str | None) -> bool:
+        """Whether what belongs to `owner` may be changed under this view."""
+        return isinstance(self.managing, Administrator) or (
+            isinstance(self.managing, Managers) and owner in self.managing.principals
+        )
+
     def is_taken(self, source_id: str) -> bool:
         """Whether there is a source of this id, whoever manages it; told to nobody."""
         return self.index.count("source", In("id", (source_id,)), Administrator()) > 0
@@ -102,8 +108,7 @@ class View:
 
     def put(self, points: Sequence[Point], vectors: Mapping[str, Matrix] | None = None) -> None:
         """Write points of a source that may be managed; another's is NothingFound."""
-        owners = {point.owner for point in points}
-        if isinstance(self.managing, Managers) and not owners <= self.managing.principals:
+        if not all(self.manages(owner) for owner in {point.owner for point in points}):
             raise NothingFound("no such source, or not yours")
         self.index.put(points, vectors or {})
 

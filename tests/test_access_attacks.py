@@ -362,3 +362,92 @@ def test_two_sources_of_one_name_are_not_shared_at_once(index: Index, root: Path
         with pytest.raises(UsageError, match="several sources"):
             act()
     assert sees(index) == ""
+
+
+def test_a_sync_between_the_writes_of_an_unshare_does_not_undo_it(index: Index, root: Path) -> None:
+    write(root, {"a.md": SECRET})
+    sync(index, root, allow=("everyone",))
+    for number in range(1, 4):
+        real = index.patch
+        calls: list[int] = []
+
+        def patch(
+            kind: Any, where: Any, scope: Any, fields: Any, real: Any = real, calls: Any = calls, at: int = number
+        ) -> int:
+            calls.append(1)
+            if len(calls) == at:
+                write(root, {".ragacl.toml": f'default = ["everyone", "user:x{at}"]'})
+                index.patch = real  # type: ignore[method-assign]
+                sync(index, root)
+            changed: int = real(kind, where, scope, fields)
+            return changed
+
+        index.patch = patch  # type: ignore[method-assign]
+        share.unshare(admin(index), "tree/a.md", principals(["user:ben"]))
+        index.patch = real  # type: ignore[method-assign]
+        assert sees(index) == ""
+        sync(index, root)
+        assert sees(index) == ""
+        share.share(admin(index), "tree/a.md", principals(["user:ben"]))
+        assert "secret" in sees(index)
+
+
+def test_two_who_put_out_at_once_both_hold(index: Index, root: Path) -> None:
+    write(root, {"a.md": SECRET})
+    sync(index, root, owner="user:ana")
+    stale = share.managed(admin(index), "tree/a.md")
+    share.unshare(admin(index), "tree/a.md", principals(["group:g"]))
+    share._override(admin(index), stale, lambda overrides: overrides.unshare(principals(["group:h"])))
+    (record,) = share.managed(admin(index), "tree/a.md")
+    assert record.overrides.unshared == principals(["group:g", "group:h"])
+
+
+def test_what_was_shared_is_forgotten_with_the_text(index: Index, root: Path) -> None:
+    write(root, {"a.md": "An invitation.", "k.md": "Another."})
+    sync(index, root)
+    share.share(admin(index), "tree/a.md", principals(["user:ben"]))
+    catalog.remove(admin(index), ["tree/a.md"])
+    write(root, {"a.md": SECRET})
+    sync(index, root)
+    assert sees(index) == ""
+
+
+def test_a_copy_made_before_the_file_went_keeps_out_whom_it_kept_out(index: Index, root: Path) -> None:
+    write(root, {"a.md": SECRET})
+    sync(index, root, allow=("everyone",))
+    share.unshare(admin(index), "tree/a.md", principals(["user:ben"]))
+    write(root, {"copy.md": SECRET})
+    sync(index, root)
+    (root / "a.md").unlink()
+    sync(index, root)
+    assert sees(index) == ""
+
+
+def test_a_new_owner_owns_what_is_remembered_too(index: Index, root: Path, tmp_path: Path) -> None:
+    write(root, {"a.md": SECRET, "k.md": "Another."})
+    sync(index, root, owner="user:ana", allow=("everyone",))
+    share.unshare(admin(index), "tree/a.md", principals(["user:ben"]))
+    (root / "a.md").rename(tmp_path / "away.md")
+    sync(index, root)
+    sync(index, root, owner="user:bob")
+    (tmp_path / "away.md").rename(root / "a.md")
+    sync(index, root, viewer=principals(["user:bob"]))
+    assert "secret" not in sees(index)
+
+
+def test_only_an_administrator_gives_a_source_away(index: Index, root: Path) -> None:
+    write(root, {"a.md": SECRET})
+    ana = principals(["user:ana"])
+    sync(index, root, viewer=ana, owner="user:ana")
+    with pytest.raises(UsageError, match="only an administrator"):
+        sync(index, root, viewer=ana, owner="user:bob")
+    assert sync(index, root, viewer=ana).unchanged == 1
+
+
+def test_a_source_without_documents_can_be_removed(index: Index, root: Path) -> None:
+    write(root, {"a.md": SECRET})
+    sync(index, root)
+    share.unshare(admin(index), "tree/a.md", principals(["user:ben"]))
+    catalog.remove(admin(index), ["tree/a.md"])
+    assert catalog.remove(admin(index), ["source:tree"]).documents == 0
+    assert catalog.sources(admin(index)) == []

@@ -18,6 +18,8 @@ from rag_qdrant.domain.access import Administrator, principals
 from rag_qdrant.domain.filters import ALL, In
 from rag_qdrant.ports import Index
 from rag_qdrant.testing.fakes import HashEmbedder
+from rag_qdrant.usecases import share
+from rag_qdrant.view import View
 from tests.syncing import contents, meta, sync, texts, write
 
 PUBLIC = principals(["public"])
@@ -190,3 +192,53 @@ def test_kill_9_at_random_moments_loses_nothing_and_shows_nobody_too_much(
         fresh = memory.open_index("", collection=str(place), create=meta(embedder))
         sync(fresh, root)
         assert contents(index) == contents(fresh)
+
+
+@pytest.mark.parametrize("act", [share.share, share.unshare])
+def test_a_change_of_readers_cut_off_at_any_write_is_whole_after_the_next_sync(
+    tmp_path: Path, embedder: HashEmbedder, act: Callable[..., object]
+) -> None:
+    root = tmp_path / "tree"
+    write(root, BEFORE)
+    for last in range(50):
+        index = memory.open_index("", collection=f"{tmp_path}-{act.__name__}-{last}", create=meta(embedder))
+        sync(index, root)
+        dying = Dying(index, last)
+        try:
+            act(View.administrator(dying), "tree/*.md", principals(["user:ben", "public"]))
+        except Killed:
+            sync(index, root)
+        accounted = {}
+        for record in View.administrator(index).ledger():
+            assert record.acl == record.overrides.apply(record.rules), f"after a kill at write {last}"
+            accounted[record.id] = record.acl
+        for chunk, _ in View.administrator(index).chunks():
+            assert chunk.acl == accounted[chunk.document_id]
+        if not dying.died:
+            assert last > 0
+            return
+    pytest.fail("the change never came to an end")
+
+
+def test_a_removal_cut_off_at_any_write_leaves_no_text_behind(tmp_path: Path, embedder: HashEmbedder) -> None:
+    for last in range(50):
+        root = tmp_path / str(last) / "tree"
+        write(root, BEFORE)
+        index = memory.open_index("", collection=str(root), create=meta(embedder))
+        sync(index, root)
+        share.unshare(View.administrator(index), "tree/*", BEN)
+        (root / "closing.md").unlink()
+        write(root, {"open.md": ""})
+        dying = Dying(index, last)
+        try:
+            sync(dying, root)
+        except Killed:
+            leave_lease_of_a_dead_process(index)
+        sync(index, root)
+        assert "was public" not in str(texts(index, PUBLIC))
+        assert "tides turn" not in str(texts(index, PUBLIC))
+        stored = {chunk.document for chunk, _ in View.administrator(index).chunks()}
+        assert not {"tree/closing.md", "tree/open.md"} & stored
+        if not dying.died:
+            return
+    pytest.fail("the sync never came to an end")

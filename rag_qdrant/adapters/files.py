@@ -62,8 +62,8 @@ def find_tree(path: Path, selection: Selection) -> Tree:
     if single and not resolved.is_file():
         raise UsageError(f"{path} is neither a file nor a folder")
     root = resolved.parent if single else resolved
-    if not root.name:
-        raise UsageError(f"{path} has no name to call its documents by; name a folder in it")
+    if not root.name or any("\ud800" <= character <= "\udfff" for character in root.name):
+        raise UsageError(f"{root} has no name in UTF-8 to call its documents by; name another folder")
     walk = _Walk(
         name=unicodedata.normalize("NFC", root.name),
         root=root,

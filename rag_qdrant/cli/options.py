@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rag_qdrant.cli.output import Output
+from rag_qdrant.errors import UsageError
 
 if TYPE_CHECKING:
     from rag_qdrant.app import App
@@ -59,6 +60,10 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
+        for value in given.values():
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+                    raise UsageError("an argument is not UTF-8 text: write it in the terminal's encoding")
         values = {name: given.pop(name) for name in _COMMON}
         command(_context(values), **given)
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rag_qdrant.domain.documents import Chunk, DocumentRecord, text_of
-from rag_qdrant.domain.filters import ALL, And, Filter, In
+from rag_qdrant.domain.documents import Chunk, DocumentRecord, SourceRecord, text_of
+from rag_qdrant.domain.filters import ALL, Filter, In
 from rag_qdrant.errors import NothingFound, StateConflict, UsageError
 from rag_qdrant.usecases.removal import take_out
 from rag_qdrant.usecases.share import managed
@@ -107,19 +107,34 @@ def to_remove(view: View, targets: Sequence[str]) -> list[DocumentRecord]:
     """The documents that targets name (names, ids, globs, `source:NAME`), for the question before `remove`."""
     found: dict[str, DocumentRecord] = {}
     for target in targets:
-        found |= {record.id: record for record in managed(view, target)}
+        source = _source(view, target)
+        records = managed(view, target) if source is None else list(view.ledger(In("source_id", (source.id,))))
+        found |= {record.id: record for record in records if record.state != "gone"}
     return list(found.values())
 
 
+def _source(view: View, target: str) -> SourceRecord | None:
+    if not target.startswith("source:"):
+        return None
+    found = list(view.sources(In("source", (target.removeprefix("source:"),))))
+    if not found:
+        raise NothingFound(
+            f"no source {target.removeprefix('source:')!r} that you manage; rag-qdrant sources lists them"
+        )
+    if len(found) > 1:
+        raise UsageError("several sources have this name: act as one owner with --as")
+    return found[0]
+
+
 def remove(view: View, targets: Sequence[str]) -> Removed:
-    """Take documents out of the index; a whole source goes with its own record."""
+    """Take documents out of the index; a whole source goes with its own record and all that it remembered."""
     records = to_remove(view, targets)
     chunks = view.count_managed("chunk", In("document_id", tuple(record.id for record in records)))
+    sources = [source for source in (_source(view, target) for target in targets) if source is not None]
     take_out(view, records)
-    for target in targets:
-        if target.startswith("source:"):
-            named = In("source", (target.removeprefix("source:"),))
-            view.delete(And((In("kind", ("source", "document")), named)))
+    for source in sources:
+        view.delete(In("source_id", (source.id,)))
+        view.delete(In("id", (source.id,)))
     view.flush()
     return Removed(documents=len(records), chunks=chunks)
 

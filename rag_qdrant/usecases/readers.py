@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rag_qdrant.domain.access import Acl, Overrides
 from rag_qdrant.domain.documents import DocumentRecord
-from rag_qdrant.domain.filters import And, In
+from rag_qdrant.domain.filters import And, In, Range
 from rag_qdrant.errors import AccessNotApplied
 from rag_qdrant.view import View
 
@@ -29,19 +29,17 @@ def set_readers(view: View, records: Iterable[DocumentRecord], wanted: Wanted) -
     """Give documents the readers that `wanted` says, chunks and record in one step; payloads only.
 
     Another process may change readers meanwhile: each change names the count it was computed from, and one that came
-    too late is computed anew from what is stored then. Raises AccessNotApplied if that does not settle.
+    too late is computed anew from what is stored then. The account goes first, so that a kill before the readers
+    follow leaves a difference that the next sync or share sees and settles. `wanted` must give the same for what it
+    has given already. Raises AccessNotApplied if it does not settle.
     """
     pending = list(records)
     documents = chunks = 0
     for _ in range(_ATTEMPTS):
         groups: dict[tuple[Acl, int], list[DocumentRecord]] = {}
         for record in pending:
-            acl, fields = wanted(record)
-            if acl != record.acl:
-                groups.setdefault((acl, record.access), []).append(record)
-            elif any(getattr(record, name) != value for name, value in fields.items()):
-                view.patch("document", _exactly(record), fields)
-                documents += 1
+            if not _is_so(record, wanted):
+                groups.setdefault((wanted(record)[0], record.access), []).append(record)
         pending = []
         for (acl, access), members in sorted(groups.items(), key=lambda each: _widening(each[0][0], each[1])):
             for start in range(0, len(members), _AT_ONCE):
@@ -53,6 +51,11 @@ def set_readers(view: View, records: Iterable[DocumentRecord], wanted: Wanted) -
         if not pending:
             return Change(documents=documents, chunks=chunks)
     raise AccessNotApplied(f"the readers of {pending[0].document} are being changed by somebody else: try again")
+
+
+def _is_so(record: DocumentRecord, wanted: Wanted) -> bool:
+    acl, fields = wanted(record)
+    return acl == record.acl and all(getattr(record, name) == value for name, value in fields.items())
 
 
 def put_out(view: View, records: Iterable[DocumentRecord], overrides: Overrides) -> Change:
@@ -70,18 +73,19 @@ def _apply(
 ) -> tuple[int, list[DocumentRecord]]:
     """Change one group; the chunks changed, and the documents that had moved on, as they are now."""
     ids = tuple(record.id for record in members)
-    condition = And((In("document_id", ids), In("access", (access,))))
-    points = view.patch(None, condition, {"acl": acl, "access": access + 1})
-    late: list[DocumentRecord] = []
-    done: list[tuple[DocumentRecord, Fields]] = []
-    for record in list(view.ledger(In("document_id", ids))):
-        if record.access == access + 1 and record.acl == acl:
-            done.append((record, wanted(record)[1]))
-        else:
-            late.append(record)
-    for fields, alike in _alike(done):
-        view.patch("document", _exactly(*alike), fields)
-    return max(points - len(done), 0), late
+    for fields, alike in _alike((record, wanted(record)[1]) for record in members):
+        view.patch("document", _exactly(*alike), {**fields, "access": access + 1})
+    points = 0
+    if any(record.acl != acl for record in members):
+        stored = list(view.ledger(In("document_id", ids)))
+        won = [record for record in stored if record.access == access + 1 and wanted(record)[0] == acl]
+        these = In("document_id", tuple(record.id for record in won))
+        points = view.patch(
+            None, And((these, Range(field="access", lt=access + 2))), {"acl": acl, "access": access + 2}
+        )
+        points -= len(won)
+    late = [record for record in list(view.ledger(In("document_id", ids))) if not _is_so(record, wanted)]
+    return max(points, 0), late
 
 
 def _alike(accounts: Iterable[tuple[DocumentRecord, Fields]]) -> list[tuple[Fields, list[DocumentRecord]]]:

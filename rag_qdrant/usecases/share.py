@@ -7,7 +7,7 @@ from functools import partial
 
 from rag_qdrant.domain.access import Acl, Overrides, Principals
 from rag_qdrant.domain.documents import DocumentRecord
-from rag_qdrant.domain.filters import In
+from rag_qdrant.domain.filters import And, In
 from rag_qdrant.errors import NothingFound, UsageError
 from rag_qdrant.ports import Tree
 from rag_qdrant.usecases.ingest.plan import Plan, plan_readers, readers_of
@@ -46,8 +46,12 @@ def unshare(view: View, target: str, taken: Principals) -> Change:
 
 
 def reset(view: View, target: str) -> Change:
-    """Drop the overrides: the rules alone hold again."""
-    return _override(view, managed(view, target), lambda _: Overrides())
+    """Drop the overrides, and what stayed of removed documents of the same text: the rules alone hold again."""
+    records = managed(view, target)
+    for record in records:
+        gone = And((In("source_id", (record.source_id,)), In("state", ("gone",))))
+        view.delete(And((gone, In("content_hash", (record.content_hash,)))))
+    return _override(view, records, lambda _: Overrides())
 
 
 def _override(view: View, records: Sequence[DocumentRecord], change: Callable[[Overrides], Overrides]) -> Change:
@@ -113,7 +117,7 @@ def sync_rules(view: View, trees: Sequence[Tree], source: str | None) -> RulesRe
             raise NothingFound(f"no source that you manage holds {tree.name}/; rag-qdrant sources lists them")
         for each in sources:
             plan = plan_readers(view, each, tree)
-            changed = set_readers(view, plan.revoke, partial(_by_rules, plan))
+            changed = set_readers(view, plan.looked_at, partial(_by_rules, plan))
             documents, chunks = documents + changed.documents, chunks + changed.chunks
             failed.extend(plan.failed)
     view.flush()

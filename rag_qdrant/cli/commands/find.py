@@ -1,7 +1,6 @@
 """`search`, `ask`, `show` and `embed`: what a person looks for, and what the models say of it."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -98,12 +97,7 @@ def _query(text: str, mode: str, limit: int, where: "Filter | None") -> "Query":
         raise UsageError(f"--mode {mode}; write {', '.join(MODES)}")
     if not 1 <= limit <= MAX_HITS:
         raise UsageError(f"--limit {limit}; write 1 or more, at most {MAX_HITS}")
-    try:
-        # An argument that is not in the locale's encoding comes with lone surrogates.
-        decoded = os.fsencode(text).decode() if not text.isascii() else text
-    except UnicodeError as error:
-        raise UsageError("the query is not UTF-8 text") from error
-    return Query(text=decoded, mode=chosen, limit=limit, where=where)
+    return Query(text=text, mode=chosen, limit=limit, where=where)
 
 
 def _run(context: Context, wanted: "list[Query]") -> "tuple[list[list[Hit]], dict[str, float | None]]":

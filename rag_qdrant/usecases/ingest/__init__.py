@@ -8,13 +8,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from rag_qdrant.domain.documents import DocumentRecord, SourceRecord
-from rag_qdrant.domain.filters import In
+from rag_qdrant.domain.filters import And, In
 from rag_qdrant.domain.rules import root_rule
 from rag_qdrant.errors import UsageError
 from rag_qdrant.ports import Embedder, Extractor, Tree
 from rag_qdrant.usecases.ingest.pipeline import Pipeline, current_revision
 from rag_qdrant.usecases.ingest.plan import IngestRequest, Plan, check_whole, checked_tags, make_plan, readers_of
-from rag_qdrant.usecases.ingest.sources import default_owner, find_source, finish, leased, owner_acl
+from rag_qdrant.usecases.ingest.sources import default_owner, find_source, leased, note, owner_acl
 from rag_qdrant.usecases.ingest.work import Progress
 from rag_qdrant.usecases.readers import Change, put_out, set_readers
 from rag_qdrant.usecases.removal import take_out
@@ -75,7 +75,9 @@ def ingest(
     owner = request.owner or request.default_owner
     source = find_source(view, request.source or names[0], owner, now=time.time())
     told = _told(source, request)
-    with nullcontext(told) if request.dry_run else leased(view, told) as held:
+    if not view.manages(told.owner):
+        raise UsageError(f"only an administrator gives a source to somebody else: leave --owner {told.owner} out")
+    with nullcontext(source) if request.dry_run else leased(view, told) as held:
         plan = make_plan(view, _told(held, request), trees, request, current_revision(embedder))
         check_whole(plan, held)
         planned = time.monotonic()
@@ -85,15 +87,19 @@ def ingest(
             moved = pipeline.run()
             return _report(view, plan, pipeline, Change(), {"plan": planned - began}, moved)
         # Before anything else: a sync that is cut off must not forget whom it was told to keep out.
-        finish(view, plan.source, {name: getattr(plan.source, name) for name in _TOLD})
+        note(view, plan.source, {name: getattr(plan.source, name) for name in _TOLD})
         if plan.tasks:
             view.index.linger()
+        if plan.gone:
+            # What a kill left of them.
+            gone = In("document_id", tuple(record.id for record in plan.gone))
+            view.delete(And((In("kind", ("chunk",)), gone)))
         changed = _readers(view, plan)
         _hide(view, plan)
         take_out(view, [record for record in plan.removed if not _may_have_moved(record, plan)])
         moved = pipeline.run()
         _take_out_moved(view, plan, moved)
-        _finish(view, plan, trees)
+        _note(view, plan, trees)
         view.flush()
         seconds = {"plan": planned - began, "total": time.monotonic() - began}
         return _report(view, plan, pipeline, changed, seconds, moved)
@@ -131,14 +137,13 @@ def _told(source: SourceRecord, request: IngestRequest) -> SourceRecord:
 def _readers(view: View, plan: Plan) -> Change:
     """Changed rules, owners and tags of what is stored, before any content: revocations first."""
     source = plan.source
-    owned = [record for record in plan.revoke if record.owner != source.owner]
-    if owned:
-        view.patch(None, In("document_id", tuple(record.id for record in owned)), {"owner": source.owner})
-    for record in plan.revoke:
+    if any(record.owner != source.owner for record in plan.ledger):
+        view.patch(None, In("source_id", (source.id,)), {"owner": source.owner})
+    for record in plan.looked_at:
         tags = {**record.own_tags, **source.tags}
         if tags != dict(record.tags):
             view.patch(None, In("document_id", (record.id,)), {"tags": tags})
-    return set_readers(view, plan.revoke, lambda record: readers_of(record, plan.decisions[record.id]))
+    return set_readers(view, plan.looked_at, lambda record: readers_of(record, plan.decisions[record.id]))
 
 
 def _may_have_moved(record: DocumentRecord, plan: Plan) -> bool:
@@ -164,10 +169,10 @@ def _take_out_moved(view: View, plan: Plan, moved: Mapping[str, str]) -> None:
     take_out(view, list(view.ledger(In("document_id", ids))))
 
 
-def _finish(view: View, plan: Plan, trees: Sequence[Tree]) -> None:
+def _note(view: View, plan: Plan, trees: Sequence[Tree]) -> None:
     source = plan.source
     roots = {**source.roots, **{tree.name: f"{socket.gethostname()}:{tree.root}" for tree in trees}}
-    finish(view, source, {"synced": time.time(), "roots": roots})
+    note(view, source, {"synced": time.time(), "roots": roots})
 
 
 def _report(

@@ -63,17 +63,17 @@ class Pipeline:
         self._extractor = extractor
         self._progress = progress
         self._revision = current_revision(embedder)
-        self._gone: dict[str, list[DocumentRecord]] = {}
-        for record in (*plan.removed, *plan.gone):
-            self._gone.setdefault(record.content_hash, []).append(record)
-        # Of a file that changed, the old content may stand somewhere else by now.
-        replaced = [task.record for task in plan.tasks if task.record is not None and not task.is_new]
+        self._away: dict[str, list[DocumentRecord]] = {}
         overrides: dict[str, list[Overrides]] = {}
-        for record in (*plan.removed, *plan.gone):
-            overrides.setdefault(record.content_hash, []).append(record.overrides)
-        for record in replaced:
-            if record.overrides:
-                overrides.setdefault(record.content_hash, []).append(Overrides(unshared=record.overrides.unshared))
+        removed = {record.id for record in plan.removed}
+        for record in plan.ledger:
+            if record.id in removed:
+                self._away.setdefault(record.content_hash, []).append(record)
+                overrides.setdefault(record.content_hash, []).append(record.overrides)
+            elif record.overrides.unshared:
+                # Its text may come, or stay, at another place: whom it was taken from stays out of it there too.
+                taken = Overrides(unshared=record.overrides.unshared)
+                overrides.setdefault(record.content_hash, []).append(taken)
         self._overrides = {name: reduce(Overrides.merged, each) for name, each in overrides.items() if name}
         self._flushed = time.monotonic()
 
@@ -149,10 +149,15 @@ class Pipeline:
             del stat["content_hash"]
             self._view.patch("document", this, {**stat, "reason": reason})
             return
-        # Never the whole record: its readers may have been changed meanwhile.
-        empty = {"state": "failed", "reason": reason, "revision": "", "chunks": 0, "gaps": "", "pages": ()}
-        self._view.patch("document", this, {**stat, **empty})
+        # Its text first: cut off here, the file still differs from the record, and is read again. And never the whole
+        # record: its readers may have been changed meanwhile.
         self._view.delete(And((In("kind", ("chunk",)), this)))
+        if task.record.state == "gone":
+            del stat["content_hash"]
+        source = self._plan.source
+        empty = {"state": "failed", "reason": reason, "revision": "", "chunks": 0, "gaps": "", "pages": ()}
+        plain = {"type": "", "title": title_from_name(task.file.document), "tags": source.tags, "own_tags": {}}
+        self._view.patch("document", this, {**stat, **empty, **plain, "warnings": ()})
 
     def _record(self, task: FileTask, extracted: Extracted | None, read: FileRead) -> DocumentRecord:
         source, file = self._plan.source, task.file
@@ -230,12 +235,12 @@ class Pipeline:
 
     def _origin(self, task: FileTask, read: FileRead) -> DocumentRecord | None:
         """The removed document that a new file was, by its content; of several the one of its name, if there is one."""
-        candidates = [record for record in self._gone.get(read.content_hash, []) if record.state != "gone"]
+        candidates = self._away.get(read.content_hash, [])
         if not candidates:
             return None
         name = PurePosixPath(task.file.document).name
         found = min(candidates, key=lambda record: PurePosixPath(record.document).name != name)
-        self._gone[read.content_hash].remove(found)
+        candidates.remove(found)
         return found
 
     def _full_revision(self, record: DocumentRecord, read: FileRead) -> str:
@@ -272,9 +277,10 @@ class Pipeline:
         self._view.patch("chunk", In("revision", revisions), {"live": 1})
         if any(work.task.record for work in group):
             self._view.delete(And((chunk, these, Not(In("revision", revisions)))))
+        # Before the record says that all is done.
+        self._let_in(group)
         for work in group:
             self._view.patch("document", In("document_id", (work.record.id,)), _content(work.record))
-        self._let_in(group)
         renew(self._view, self._plan.source)
         if self._due():
             self._view.flush()

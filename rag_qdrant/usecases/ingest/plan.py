@@ -57,7 +57,7 @@ class Plan:
     source: SourceRecord
     ledger: Sequence[DocumentRecord] = ()
     """What is stored of the source, as the plan found it."""
-    revoke: list[DocumentRecord] = field(default_factory=list)
+    looked_at: list[DocumentRecord] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
     removed: list[DocumentRecord] = field(default_factory=list)
     gone: list[DocumentRecord] = field(default_factory=list)
@@ -90,8 +90,8 @@ def check_whole(plan: Plan, stored: SourceRecord) -> None:
     told = plan.source
     if (told.owner, told.allow, told.deny) == (stored.owner, stored.allow, stored.deny):
         return
-    looked_at = {*plan.decisions, *(record.id for record in (*plan.removed, *plan.gone))}
-    others = [record for record in plan.ledger if record.id not in looked_at]
+    seen = {*plan.decisions, *(record.id for record in (*plan.removed, *plan.gone))}
+    others = [record for record in plan.ledger if record.id not in seen]
     if others:
         raise UsageError(
             f"--owner, --allow and --deny change all of source {told.source!r}, and this sync does not look at "
@@ -117,7 +117,7 @@ def plan_readers(view: View, source: SourceRecord, tree: Tree) -> Plan:
             )
             if decision is not None:
                 plan.decisions[record.id] = decision
-                plan.revoke.append(record)
+                plan.looked_at.append(record)
     return plan
 
 
@@ -173,7 +173,7 @@ def _plan_file(plan: Plan, task: FileTask, request: IngestRequest, current: str)
         plan.tasks.append(task)
         return
     plan.decisions[record.id] = task.decision
-    plan.revoke.append(record)
+    plan.looked_at.append(record)
     same = record.bytes == file.bytes and record.mtime_ns == file.mtime_ns
     if not same or _stale(record, current) or (record.reason and (request.retry_failed or request.encoding)):
         plan.tasks.append(task)

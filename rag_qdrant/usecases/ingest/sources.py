@@ -5,13 +5,13 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from rag_qdrant.domain.access import Acl, principal
 from rag_qdrant.domain.documents import SourceRecord, source_id
 from rag_qdrant.domain.filters import And, In
-from rag_qdrant.errors import IndexBusy, StateConflict, UsageError
+from rag_qdrant.errors import IndexBusy, StateConflict, Unreachable, UsageError
 from rag_qdrant.view import View
 
 LEASE_S = 600.0
@@ -67,7 +67,9 @@ def leased(view: View, source: SourceRecord) -> Iterator[SourceRecord]:
     try:
         yield replace(known[0] if known else source, lease=token, leased=now)
     finally:
-        view.patch("source", And((In("id", (source.id,)), In("lease", (token,)))), {"lease": "", "leased": 0.0})
+        # An index that cannot be reached any more keeps the lease, which ends with this process.
+        with suppress(Unreachable):
+            view.patch("source", And((In("id", (source.id,)), In("lease", (token,)))), {"lease": "", "leased": 0.0})
 
 
 def _take(view: View, stored: SourceRecord, token: str, now: float) -> bool:
@@ -95,8 +97,8 @@ def renew(view: View, source: SourceRecord) -> None:
     view.patch("source", And((In("id", (source.id,)), In("lease", (source.lease,)))), {"leased": time.time()})
 
 
-def finish(view: View, source: SourceRecord, fields: Mapping[str, object]) -> None:
-    """Store what a sync that went through leaves behind."""
+def note(view: View, source: SourceRecord, fields: Mapping[str, object]) -> None:
+    """Store what a sync learnt or was told of its source, while it holds it."""
     view.patch("source", And((In("id", (source.id,)), In("lease", (source.lease,)))), fields)
 
 

@@ -33,6 +33,10 @@ class RemoteShard:
             answer = unpack(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             raise Unreachable("the process that holds the index ended; run the command again") from error
+        except BaseException:
+            # Interrupted between question and answer: the next answer would be this one's.
+            self._connection.close()
+            raise
         if answer[0] == "error":
             raise BY_NAME.get(answer[1], RagError)(answer[2])
         return answer[1]
