@@ -6,7 +6,6 @@ from typing import Protocol
 
 from rag_qdrant.errors import UsageError
 
-Scalar = str | int | float
 Fields = Mapping[str, object]
 
 CALLER_FIELDS = frozenset({"source", "document", "type", "title", "modified", "tags", "document_id", "id"})

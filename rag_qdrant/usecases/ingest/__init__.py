@@ -99,7 +99,7 @@ def ingest(
         take_out(view, [record for record in plan.removed if not _may_have_moved(record, plan)])
         moved = pipeline.run()
         _take_out_moved(view, plan, moved)
-        _note(view, plan, trees)
+        _synced(view, plan, trees)
         view.flush()
         seconds = {"plan": planned - began, "total": time.monotonic() - began}
         return _report(view, plan, pipeline, changed, seconds, moved)
@@ -169,7 +169,7 @@ def _take_out_moved(view: View, plan: Plan, moved: Mapping[str, str]) -> None:
     take_out(view, list(view.ledger(In("document_id", ids))))
 
 
-def _note(view: View, plan: Plan, trees: Sequence[Tree]) -> None:
+def _synced(view: View, plan: Plan, trees: Sequence[Tree]) -> None:
     source = plan.source
     roots = {**source.roots, **{tree.name: f"{socket.gethostname()}:{tree.root}" for tree in trees}}
     note(view, source, {"synced": time.time(), "roots": roots})
